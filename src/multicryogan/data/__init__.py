@@ -1,0 +1,21 @@
+"""Preparation and sampling of particle images."""
+
+from multicryogan.data.preprocess import (
+    Contrast,
+    Preprocessing,
+    background_mask,
+    detect_contrast,
+    normalise_background,
+    standardise,
+    working_images,
+)
+
+__all__ = [
+    "Contrast",
+    "Preprocessing",
+    "background_mask",
+    "detect_contrast",
+    "normalise_background",
+    "standardise",
+    "working_images",
+]

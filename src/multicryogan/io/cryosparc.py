@@ -1,0 +1,227 @@
+"""cryoSPARC's particle tables (.cs, a NumPy structured array), in our words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from multicryogan.errors import InputError
+from multicryogan.io.rows import Floats, ParticleRows, name_codes
+
+_LABELS = {
+    "defocus_u_angstrom": "ctf/df1_A",
+    "defocus_v_angstrom": "ctf/df2_A",
+    "defocus_angle_deg": "ctf/df_angle_rad",
+    "phase_shift_deg": "ctf/phase_shift_rad",
+    "bfactor_angstrom2": "ctf/bfactor",
+    "scale": "ctf/scale",
+    "voltage_kv": "ctf/accel_kv",
+    "cs_mm": "ctf/cs_mm",
+    "amplitude_contrast": "ctf/amp_contrast",
+    "pixel_size": "blob/psize_A",
+}
+
+
+def read_cryosparc(path: Path) -> ParticleRows:
+    """Read a particle .cs file.
+
+    Columns that cryoSPARC left in a passthrough file beside it, with the same set of
+    uid, are joined.
+
+    Args:
+        path: The .cs file.
+
+    Returns:
+        Its particles; `table` keeps uid, and numbers the parts of an array column
+        as name/0, name/1, ...
+
+    Raises:
+        InputError: Empty, pickled, in the newer format, or without images.
+    """
+    rows = _load(path)
+    if len(rows) == 0:
+        raise InputError(
+            f"{path} holds no particles: it has 0 rows; export the particles again"
+        )
+    rows, joined = _join_passthrough(path, rows)
+    if "blob/path" not in _names(rows) or "blob/idx" not in _names(rows):
+        raise InputError(
+            f"{path} names no images: blob/path and blob/idx are missing; export the "
+            "particles with their images, or put the job's passthrough file beside it"
+        )
+    texts = [_text(value).lstrip(">") for value in rows["blob/path"].tolist()]
+    codes, names = name_codes(texts)
+    values = {
+        name: rows[label].astype(np.float64)
+        for name, label in _LABELS.items()
+        if label in _names(rows)
+    }
+    for name in ("defocus_angle_deg", "phase_shift_deg"):  # radians in the file
+        if name in values:
+            values[name] = np.rad2deg(values[name])
+    rotation, shift = _poses(path, rows)
+    sign = np.ones(len(rows), np.float32)
+    if "blob/sign" in _names(rows):
+        sign = np.where(rows["blob/sign"] < 0, -1, 1).astype(np.float32)
+    return ParticleRows(
+        path=path,
+        table=_as_table(rows),
+        optics=None,
+        stack_names=names,
+        stack=codes,
+        image_index=rows["blob/idx"].astype(np.int64),
+        values=values,
+        labels=_LABELS,
+        sign=sign,
+        rotation=rotation,
+        shift_angstrom=shift,
+        notes=joined,
+    )
+
+
+def _load(path: Path) -> NDArray[Any]:
+    """The structured array, or a message for each thing that a .cs may be instead."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic[1:6] == b"CSDAT":
+            raise InputError(
+                f"{path} is in cryoSPARC's newer CSDAT format; convert it with "
+                "cryosparc-tools: Dataset.load(path).save(new_path, format=1)"
+            )
+        if magic != b"\x93NUMPY":
+            raise InputError(f"{path} is not a .cs file (a NumPy structured array)")
+        rows = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        if "allow_pickle" in str(error):
+            raise InputError(
+                f"{path} holds pickled Python objects, which can run code and are not "
+                "read; export the particles from cryoSPARC again"
+            ) from error
+        raise InputError(
+            f"{path} is damaged or truncated ({error}); copy it again"
+        ) from error
+    if rows.dtype.names is None or rows.ndim != 1:
+        raise InputError(
+            f"{path} is a plain NumPy array {rows.shape}; a .cs file has named columns"
+        )
+    return np.asarray(rows)
+
+
+def _names(rows: NDArray[Any]) -> tuple[str, ...]:
+    """The columns of a structured array."""
+    return rows.dtype.names or ()
+
+
+def _join_passthrough(
+    path: Path, rows: NDArray[Any]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Add columns of passthrough files beside `path` that hold the same uid."""
+    wanted = {"blob/path", "ctf/df1_A", "alignments3D/pose"}
+    if "uid" not in _names(rows) or wanted <= set(_names(rows)):
+        return rows, ()
+    notes = []
+    order = np.argsort(rows["uid"], kind="stable")
+    for other_path in sorted(path.parent.glob("*passthrough*particles*.cs")):
+        if other_path.name == path.name:
+            continue
+        other = _load(other_path)
+        new = [name for name in _names(other) if name not in _names(rows)]
+        if "uid" not in _names(other) or len(other) != len(rows) or not new:
+            continue
+        other_order = np.argsort(other["uid"], kind="stable")
+        if not np.array_equal(rows["uid"][order], other["uid"][other_order]):
+            continue
+        place = np.empty_like(order)
+        place[order] = other_order
+        rows = _with_columns(rows, other[place], new)
+        notes.append(f"{path.name}: {len(new)} columns joined from {other_path.name}")
+    return rows, tuple(notes)
+
+
+def _with_columns(
+    rows: NDArray[Any], other: NDArray[Any], new: list[str]
+) -> NDArray[Any]:
+    """Rows with some columns of another array of the same length."""
+    sources = dict.fromkeys(_names(rows), rows) | dict.fromkeys(new, other)
+    joined = np.empty(
+        len(rows), [(name, source.dtype[name]) for name, source in sources.items()]
+    )
+    for name, source in sources.items():
+        joined[name] = source[name]
+    return joined
+
+
+def _poses(path: Path, rows: NDArray[Any]) -> tuple[Floats | None, Floats | None]:
+    """(N, 3, 3) A and (N, 2) shifts in Å, of the best class when there are several."""
+    group = next(
+        (
+            g
+            for g in ("alignments3D", "alignments3D_multi")
+            if f"{g}/pose" in _names(rows)
+        ),
+        None,
+    )
+    if group is None:
+        return None, None
+    pose, shift = _column(rows, group, "pose"), _column(rows, group, "shift")
+    size = _column(rows, group, "psize_A")
+    if pose is not None and pose.ndim == 3:  # (N, classes, 3)
+        posterior = _column(rows, group, "class_posterior")
+        if posterior is None:
+            raise InputError(f"{path}: {group}/pose needs {group}/class_posterior")
+        each, best = np.arange(len(rows)), posterior.argmax(axis=1)
+        pose = pose[each, best]
+        shift = None if shift is None else shift[each, best]
+        size = size[each, best] if size is not None and size.ndim == 2 else size
+    if size is None and "blob/psize_A" in _names(rows):
+        size = rows["blob/psize_A"].astype(np.float64)
+    # cryoSPARC stores the shift that centres the image, like RELION's origin.
+    shift_angstrom = None
+    if shift is not None and size is not None:
+        shift_angstrom = -shift * size[:, None]
+    return (None if pose is None else _rotation(pose)), shift_angstrom
+
+
+def _column(rows: NDArray[Any], group: str, name: str) -> Floats | None:
+    """One column as float64, or None."""
+    label = f"{group}/{name}"
+    return rows[label].astype(np.float64) if label in _names(rows) else None
+
+
+def _rotation(rotation_vector: Floats) -> Floats:
+    """A = exp([w]x) transposed, for (N, 3) rotation vectors w in radians."""
+    from roma import rotvec_to_rotmat
+
+    matrix: Floats = rotvec_to_rotmat(-torch.from_numpy(rotation_vector)).numpy()
+    return matrix
+
+
+def _as_table(rows: NDArray[Any]) -> pd.DataFrame:
+    """A data frame in the order of the file; array columns become name/0, name/1."""
+    columns: dict[str, Any] = {}
+    for name in _names(rows):
+        values = rows[name]
+        if values.dtype.kind == "S":
+            columns[name] = [_text(value) for value in values.tolist()]
+        elif values.ndim == 1:
+            columns[name] = values
+        else:
+            flat = values.reshape(len(rows), -1)
+            parts = enumerate(flat.T)
+            columns |= {f"{name}/{number}": part for number, part in parts}
+    return pd.DataFrame(columns)
+
+
+def _text(value: bytes | str) -> str:
+    """Text of a fixed-width column."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,182 @@
+"""Images of many stack files, memory-mapped and read by row."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multicryogan.errors import InputError
+from multicryogan.io.mrc_header import MrcHeader, map_values, read_header
+from multicryogan.io.rows import ParticleRows, first_true
+
+_OPEN_FILES = 16
+_FOLDERS_NAMED = 6
+
+
+class ImageFiles:
+    """Find the stacks of particles and read rows of them.
+
+    Nothing is opened before it is needed, and at most a few files are open at once.
+    """
+
+    def __init__(self, rows: ParticleRows, datadir: Path | None) -> None:
+        """Prepare to read the images that `rows` name."""
+        self._rows = rows
+        self._folders = _search_folders(rows.path, datadir)
+        self._basenames = Counter(_basename(name) for name in rows.stack_names)
+        self._headers: dict[int, MrcHeader] = {}
+        self._maps: OrderedDict[int, NDArray[Any]] = OrderedDict()
+
+    def header(self, stack: int) -> MrcHeader:
+        """Header of a stack by its number; the file is looked for now."""
+        if stack not in self._headers:
+            header = read_header(self._locate(self._rows.stack_names[stack]))
+            _, height, width = header.shape
+            if height != width:
+                raise InputError(
+                    f"{header.path} has images of {width} x {height} pixels; square "
+                    "boxes are needed: extract the particles again"
+                )
+            self._headers[stack] = header
+        return self._headers[stack]
+
+    def boxes(self) -> NDArray[np.int64]:
+        """(N,) side of each image in pixels, from the headers of the stacks."""
+        sides = [self.header(k).shape[-1] for k in range(len(self._rows.stack_names))]
+        box: NDArray[np.int64] = np.array(sides, dtype=np.int64)[self._rows.stack]
+        return box
+
+    def header_pixel_sizes(self) -> NDArray[np.float64]:
+        """(N,) Å per pixel from the headers; 0 where a header does not say."""
+        sizes = [self.header(k).voxel_size for k in range(len(self._rows.stack_names))]
+        size: NDArray[np.float64] = np.array(sizes)[self._rows.stack]
+        return size
+
+    def check(self) -> None:
+        """Find every stack and check that it holds the images that rows name."""
+        counts = np.array(
+            [self.header(k).shape[0] for k in range(len(self._rows.stack_names))]
+        )
+        self._check_index(np.arange(len(self._rows.stack)), counts[self._rows.stack])
+
+    def problems(self) -> tuple[str, ...]:
+        """What keeps each stack from being read, one line each."""
+        found = []
+        for stack in range(len(self._rows.stack_names)):
+            rows = np.flatnonzero(self._rows.stack == stack)
+            try:
+                self._check_index(rows, np.full(len(rows), self.header(stack).shape[0]))
+            except InputError as error:
+                found.append(str(error))
+        return tuple(found)
+
+    def notes(self) -> tuple[str, ...]:
+        """Oddities of the headers read so far, one line each."""
+        untidy = [
+            header.path for header in self._headers.values() if not header.is_tidy
+        ]
+        if not untidy:
+            return ()
+        return (
+            f"{len(untidy)} stacks have an incomplete MRC header (the first is "
+            f"{untidy[0]}); they were read all the same",
+        )
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read (B, D, D) images of rows, in the order asked for, signs applied."""
+        stacks = self._rows.stack[rows]
+        first = self.header(int(stacks[0] if len(rows) else self._rows.stack[0]))
+        box = first.shape[-1]
+        images = np.empty((len(rows), box, box), np.float32)
+        for stack in np.unique(stacks):
+            here = np.flatnonzero(stacks == stack)
+            header = self.header(int(stack))
+            if header.shape[-1] != box:
+                raise InputError(
+                    f"{header.path} has a box of {header.shape[-1]} pixels, "
+                    f"{first.path} of {box}; give particles of one box"
+                )
+            counts = np.full(len(here), header.shape[0])
+            self._check_index(rows[here], counts)
+            index = self._rows.image_index[rows[here]]
+            order = np.argsort(index, kind="stable")
+            images[here[order]] = _take(self._map(int(stack)), index[order])
+        self._check_finite(rows, images)
+        images *= self._rows.sign[rows][:, None, None]
+        return images
+
+    def _map(self, stack: int) -> NDArray[Any]:
+        """Memory map of a stack, kept until others push it out."""
+        if stack in self._maps:
+            self._maps.move_to_end(stack)
+            return self._maps[stack]
+        values = self._maps[stack] = map_values(self.header(stack))
+        if len(self._maps) > _OPEN_FILES:
+            self._maps.popitem(last=False)
+        return values
+
+    def _check_index(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Refuse rows that point behind the end of a stack of `counts` images."""
+        wrong = first_true(self._rows.image_index[rows] >= counts)
+        if wrong is not None:
+            row = int(rows[wrong])
+            path = self.header(int(self._rows.stack[row])).path
+            raise InputError(
+                f"{self._rows.path}, {self._rows.describe(row)}: image number "
+                f"{self._rows.image_index[row] + 1} does not exist, {path} has "
+                f"{counts[wrong]} images; give the stack that belongs to this file"
+            )
+
+    def _check_finite(
+        self, rows: NDArray[np.int64], images: NDArray[np.float32]
+    ) -> None:
+        """Refuse images with NaN or infinite pixels."""
+        if np.isfinite(images).all():
+            return
+        broken = np.array([not np.isfinite(image).all() for image in images])
+        wrong = first_true(broken)
+        row = int(rows[wrong or 0])
+        path = self.header(int(self._rows.stack[row])).path
+        raise InputError(
+            f"{self._rows.path}, {self._rows.describe(row)}: NaN or infinite pixels in "
+            f"{path}; extract this particle again or remove the row"
+        )
+
+    def _locate(self, name: str) -> Path:
+        """Find a stack by its path, then by its last part."""
+        tails = [name]
+        # The last part alone could mean another job's stack of the same name.
+        if self._basenames[_basename(name)] == 1:
+            tails.append(_basename(name))
+        for tail in tails:
+            for folder in self._folders:
+                if (folder / tail).is_file():
+                    return folder / tail
+        listed = ", ".join(str(folder) for folder in self._folders[:_FOLDERS_NAMED])
+        more = ", ..." if len(self._folders) > _FOLDERS_NAMED else ""
+        raise InputError(
+            f"{self._rows.path} names the stack {name}, which was not found; looked "
+            f"in {listed}{more}; give the folder that holds it (datadir)"
+        )
+
+
+def _search_folders(path: Path, datadir: Path | None) -> list[Path]:
+    """The data folder, the folder of the particle file, and the folders above."""
+    here = path.resolve().parent
+    return [*([datadir] if datadir is not None else []), here, *here.parents]
+
+
+def _basename(name: str) -> str:
+    """Last part of a path as particle files write it."""
+    return PurePosixPath(name).name
+
+
+def _take(values: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+    """Images at sorted indices: one slice when they are consecutive."""
+    if (np.diff(index) == 1).all():
+        return values[int(index[0]) : int(index[-1]) + 1]
+    return values[index]

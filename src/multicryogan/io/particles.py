@@ -1,0 +1,292 @@
+"""Particle stacks: one view of .star, .cs and bare .mrcs files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from multicryogan.errors import InputError
+from multicryogan.imaging.params import CTFParams
+from multicryogan.io.cryosparc import read_cryosparc
+from multicryogan.io.images import ImageFiles
+from multicryogan.io.mrc_header import read_header
+from multicryogan.io.relion import read_relion
+from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_true
+
+_STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
+_RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
+_SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
+
+
+def read_particles(
+    path: str | Path,
+    datadir: str | Path | None = None,
+    optics: OpticsOverride | None = None,
+) -> ParticleStack:
+    """Read a particle file; its images stay on disk until they are asked for.
+
+    Args:
+        path: RELION .star (2 to 5), cryoSPARC .cs, or a bare .mrcs/.mrc stack.
+        datadir: Folder to look for the stacks in, before the folder of `path` and
+            the folders above it.
+        optics: Values that complete or replace those of the file.
+
+    Returns:
+        The particles in file order.
+
+    Raises:
+        InputError: The file cannot be read or holds no particles. A missing stack is
+            reported when images are asked for, or by `check_files`.
+    """
+    path = Path(path)
+    if datadir is not None and not Path(datadir).is_dir():
+        raise InputError(f"the data folder {datadir} does not exist (datadir)")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a .star, .cs or .mrcs file")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a .star, .cs or .mrcs file")
+    suffix = path.suffix.lower()
+    if suffix == ".star":
+        rows = read_relion(path)
+    elif suffix == ".cs":
+        rows = read_cryosparc(path)
+    elif suffix in _STACK_SUFFIXES:
+        rows = _read_bare_stack(path)
+    else:
+        raise InputError(
+            f"{path} is of an unknown kind ({suffix or 'no suffix'}); particles are "
+            "read from .star, .cs and .mrcs files"
+        )
+    return ParticleStack(rows, datadir, optics)
+
+
+class ParticleStack:
+    """N particle images with what their file says about each.
+
+    Attributes:
+        path: The file that was read.
+        table: Its rows, columns and order as in the file.
+        optics: Its optics table (RELION 3.1 and later), or None.
+        sign: (N,) +1 or -1: factor already applied to `images` (cryoSPARC).
+    """
+
+    def __init__(
+        self,
+        rows: ParticleRows,
+        datadir: str | Path | None = None,
+        optics: OpticsOverride | None = None,
+    ) -> None:
+        """Join rows with the optics that the user gave."""
+        given = (optics or OpticsOverride()).values()
+        self.path = rows.path
+        self.table: pd.DataFrame = rows.table
+        self.optics: pd.DataFrame | None = rows.optics
+        self.sign: NDArray[np.float32] = rows.sign
+        self._rows = rows
+        self._files = ImageFiles(rows, None if datadir is None else Path(datadir))
+        self._values = dict(rows.values)
+        for name, value in given.items():
+            self._values[name] = np.full(len(rows.stack), value)
+
+    def __len__(self) -> int:
+        """Number of particles."""
+        return len(self._rows.stack)
+
+    @property
+    def boxes(self) -> NDArray[np.int64]:
+        """(N,) side of each image in pixels."""
+        return self._files.boxes()
+
+    @property
+    def box(self) -> int:
+        """Side of the images in pixels, which all must share."""
+        sides = np.unique(self.boxes)
+        if len(sides) > 1:
+            raise InputError(
+                f"{self.path} mixes boxes of {_listed(sides)} pixels; extract the "
+                "particles with one box, or give one optics group"
+            )
+        return int(sides[0])
+
+    @property
+    def pixel_sizes(self) -> Floats:
+        """(N,) Å per pixel, from the file, else from the headers of the stacks."""
+        sizes = self._values.get("pixel_size")
+        if sizes is None:
+            sizes = self._files.header_pixel_sizes()
+        wrong = first_true(~((sizes > 0) & np.isfinite(sizes)))
+        if wrong is not None:
+            raise InputError(
+                f"{self.path}, {self._rows.describe(wrong)}: no pixel size in the file "
+                f"({sizes[wrong]:g}); give it in Å (pixel_size)"
+            )
+        return sizes
+
+    @property
+    def pixel_size(self) -> float:
+        """Å per pixel, which all particles must share."""
+        sizes = self.pixel_sizes
+        if np.ptp(sizes) > _SPREAD * sizes[0]:
+            raise InputError(
+                f"{self.path} mixes pixel sizes of {_listed(np.unique(sizes))} Å; "
+                "extract the particles with one pixel size, or give one optics group"
+            )
+        return float(sizes[0])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Oddities met while reading, one line each."""
+        return self._rows.notes + self._files.notes()
+
+    @property
+    def image_keys(self) -> NDArray[np.int64]:
+        """(N, 2) number of the stack, in order of appearance, and of its image."""
+        return np.stack((self._rows.stack, self._rows.image_index), axis=1)
+
+    def images(
+        self, rows: Sequence[int] | ArrayLike | Tensor | slice
+    ) -> NDArray[np.float32]:
+        """Read images from disk.
+
+        Args:
+            rows: Rows of the table, in any order.
+
+        Returns:
+            (B, D, D) images, axes (y, x), multiplied by `sign`.
+
+        Raises:
+            InputError: A missing or truncated stack, an index beyond its end, NaN.
+        """
+        return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+
+    def check_files(self) -> None:
+        """Raise InputError unless every image named is there and of one size."""
+        self._files.check()
+        _ = self.box, self.pixel_size
+
+    def file_problems(self) -> tuple[str, ...]:
+        """Say what is wrong with each stack, one line each; nothing when all is well.
+
+        Where `check_files` stops at the first one, this goes on.
+        """
+        return self._files.problems()
+
+    def ctf_params(self) -> CTFParams | None:
+        """Give the optics of every particle, float32 (N,) each.
+
+        Returns:
+            None when the file holds no defocus and none was given. A missing phase
+            shift is 0; a missing B-factor or scale is None.
+
+        Raises:
+            InputError: There is a defocus but no voltage, Cs or amplitude contrast,
+                or a value that is not a number.
+        """
+        if "defocus_u_angstrom" not in self._values:
+            return None
+        if self._rows.is_premultiplied:
+            raise InputError(
+                f"{self.path}: the images are already multiplied by their CTF; extract "
+                "them again without premultiplication"
+            )
+        u, zero = self._values["defocus_u_angstrom"], np.zeros(len(self))
+        v = self._values.get("defocus_v_angstrom", u)
+        angle = zero if np.array_equal(u, v) else None  # a round defocus needs none
+        optional = ("bfactor_angstrom2", "scale")
+        return CTFParams(
+            defocus_u_angstrom=self._optic("defocus_u_angstrom"),
+            defocus_v_angstrom=self._optic("defocus_v_angstrom", v),
+            defocus_angle_deg=self._optic("defocus_angle_deg", angle),
+            phase_shift_deg=self._optic("phase_shift_deg", zero),
+            voltage_kv=self._optic("voltage_kv"),
+            cs_mm=self._optic("cs_mm"),
+            amplitude_contrast=self._optic("amplitude_contrast"),
+            **{name: self._optic(name) for name in optional if name in self._values},
+        )
+
+    def rotations(self) -> Tensor | None:
+        """(N, 3, 3) float32 matrices A, r_image = A r_volume, or None."""
+        return self._pose(self._rows.rotation, "the rotation")
+
+    def shifts_angstrom(self) -> Tensor | None:
+        """(N, 2) float32 (x, y) in Å: where the particles sit, or None."""
+        shift = self._rows.shift_angstrom
+        if shift is None and self._rows.shift_px is not None:
+            shift = self._rows.shift_px * self.pixel_sizes[:, None]
+        return self._pose(shift, "the shift")
+
+    def _optic(self, name: str, default: Floats | None = None) -> Tensor:
+        """One (N,) column of optics as float32, checked."""
+        values = self._values.get(name, default)
+        label = self._rows.labels.get(name, name)
+        if values is None:
+            raise InputError(
+                f"{self.path} has a defocus but no {label}; add the column, or give "
+                f"{name}"
+            )
+        wrong = first_true(~np.isfinite(values))
+        if wrong is not None:
+            raise InputError(
+                f"{self.path}, {self._rows.describe(wrong)}: {label} is "
+                f"{values[wrong]}; put the row right or remove it"
+            )
+        low, high = _RANGES.get(name, (-np.inf, np.inf))
+        wrong = first_true((values < low) | (values > high))
+        if wrong is not None:
+            raise InputError(
+                f"{self.path}, {self._rows.describe(wrong)}: {label} is "
+                f"{values[wrong]:g}; expected {low:g} to {high:g}, check its unit"
+            )
+        return torch.from_numpy(values.astype(np.float32))
+
+    def _pose(self, values: Floats | None, what: str) -> Tensor | None:
+        """Rotations or shifts as float32, checked."""
+        if values is None:
+            return None
+        finite = np.isfinite(values).reshape(len(self), -1)
+        wrong = first_true(finite.sum(axis=1) < finite.shape[1])
+        if wrong is not None:
+            raise InputError(
+                f"{self.path}, {self._rows.describe(wrong)}: {what} is not a number; "
+                "put the row right or remove it"
+            )
+        return torch.from_numpy(values.astype(np.float32))
+
+
+def _read_bare_stack(path: Path) -> ParticleRows:
+    """Rows of a stack without a table, named as RELION would name them."""
+    count = read_header(path).shape[0]
+    names = [f"{number:06d}@{path.name}" for number in range(1, count + 1)]
+    return ParticleRows(
+        path=path,
+        table=pd.DataFrame({"rlnImageName": names}),
+        optics=None,
+        stack_names=(path.name,),
+        stack=np.zeros(count, np.int64),
+        image_index=np.arange(count),
+        values={},
+        labels={},
+        sign=np.ones(count, np.float32),
+    )
+
+
+def _as_index(
+    rows: Sequence[int] | ArrayLike | Tensor | slice,
+) -> NDArray[np.int64] | slice:
+    """Rows as NumPy understands them."""
+    if isinstance(rows, slice):
+        return rows
+    index = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
+    return index.astype(np.int64) if index.size == 0 else index
+
+
+def _listed(values: NDArray[np.float64] | NDArray[np.int64]) -> str:
+    """A few values for a message."""
+    shown = ", ".join(f"{value:g}" for value in values[:5])
+    return shown + (", ..." if len(values) > 5 else "")

@@ -1,0 +1,219 @@
+"""RELION's particle tables, 2.0 to 5.0, in our words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from multicryogan.errors import InputError
+from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes, numbers
+from multicryogan.io.star import StarFile, read_star
+from multicryogan.rotations import euler_to_matrix
+
+_LABELS = {
+    "defocus_u_angstrom": "rlnDefocusU",
+    "defocus_v_angstrom": "rlnDefocusV",
+    "defocus_angle_deg": "rlnDefocusAngle",
+    "phase_shift_deg": "rlnPhaseShift",
+    "bfactor_angstrom2": "rlnCtfBfactor",
+    "scale": "rlnCtfScalefactor",
+    "voltage_kv": "rlnVoltage",
+    "cs_mm": "rlnSphericalAberration",
+    "amplitude_contrast": "rlnAmplitudeContrast",
+    "pixel_size": "rlnImagePixelSize",
+}
+_ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
+
+
+def read_relion(path: Path) -> ParticleRows:
+    """Read a particle .star file of RELION 2 to 5.
+
+    Two layouts exist: one table whose rows carry their optics (2, 3.0), and an optics
+    table that rows point to (3.1 and later). A value is looked up in the optics table
+    first, then in the row, so mixtures are read as well.
+
+    Args:
+        path: The .star file.
+
+    Returns:
+        Its particles.
+
+    Raises:
+        InputError: No particles, or an optics group that is not described.
+    """
+    star = read_star(path)
+    table = _particle_table(star)
+    optics = star.find("optics")
+    columns = _Columns(path, table, optics)
+    codes, names, index = _image_names(path, table)
+    values = {name: columns.find(label) for name, label in _LABELS.items()}
+    if values["pixel_size"] is None:
+        values["pixel_size"] = columns.pixel_size()
+    if columns.is_any("rlnImageDimensionality", 3):
+        raise InputError(
+            f"{path} holds subtomograms (rlnImageDimensionality 3); two-dimensional "
+            "particle images are needed"
+        )
+    shift_angstrom = columns.pair("rlnOriginXAngst", "rlnOriginYAngst")
+    shift_px = columns.pair("rlnOriginX", "rlnOriginY")
+    return ParticleRows(
+        path=path,
+        table=table,
+        optics=optics,
+        stack_names=names,
+        stack=codes,
+        image_index=index,
+        values={name: v for name, v in values.items() if v is not None},
+        labels=_LABELS,
+        sign=np.ones(len(table), np.float32),
+        rotation=columns.rotation(),
+        # RELION stores the shift that centres the image: minus where it sits.
+        shift_angstrom=None if shift_angstrom is None else -shift_angstrom,
+        shift_px=None if shift_px is None else -shift_px,
+        is_premultiplied=columns.is_any("rlnCtfDataAreCtfPremultiplied", 1),
+        notes=star.notes + columns.notes(),
+    )
+
+
+def _particle_table(star: StarFile) -> pd.DataFrame:
+    """The block called particles, else the first that names images."""
+    candidates = sorted(star.blocks, key=lambda block: block[0] != "particles")
+    for _, table in candidates:
+        if "rlnImageName" in table.columns:
+            if table.empty:
+                raise InputError(f"{star.path} holds no particles: its table is empty")
+            return table
+    names = ", ".join(f"data_{name}" for name, _ in star.blocks[:5]) or "none"
+    raise InputError(
+        f"{star.path} holds no particles: no table has rlnImageName (blocks found: "
+        f"{names}); give a particle file, such as RELION's run_data.star"
+    )
+
+
+def _image_names(
+    path: Path, table: pd.DataFrame
+) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.int64]]:
+    """Split `000001@stack.mrcs` into stack code, stack names and index from 0."""
+    texts = [str(text) for text in table["rlnImageName"].tolist()]
+    parts = [text.partition("@") for text in texts]
+    # Without "@" the file is a single image.
+    heads = ["1" if not at else head for head, at, _ in parts]
+    tails = [head if not at else tail for head, at, tail in parts]
+    wrong = first_true(
+        np.array(
+            [
+                not (head.isdecimal() and int(head) > 0 and tail)
+                for head, tail in zip(heads, tails, strict=True)
+            ]
+        )
+    )
+    if wrong is not None:
+        raise InputError(
+            f"{path}, row {wrong + 1}: rlnImageName is {texts[wrong]!r}; expected "
+            "something like 000001@stack.mrcs, counted from 1"
+        )
+    codes, names = name_codes(tails)
+    return codes, names, np.array([int(head) - 1 for head in heads], dtype=np.int64)
+
+
+class _Columns:
+    """Look values up in the optics table, then in the rows."""
+
+    def __init__(
+        self, path: Path, table: pd.DataFrame, optics: pd.DataFrame | None
+    ) -> None:
+        self.path = path
+        self.table = table
+        self.optics = optics
+        self.group = None if optics is None else _group_rows(path, table, optics)
+
+    def find(self, label: str) -> Floats | None:
+        """(N,) values, or None when neither table has them."""
+        if self.optics is not None and label in self.optics.columns:
+            return numbers(self.path, self.optics[label], label)[self.group]
+        if label in self.table.columns:
+            return numbers(self.path, self.table[label], label)
+        return None
+
+    def is_any(self, label: str, value: float) -> bool:
+        """Whether any particle has this value."""
+        found = self.find(label)
+        return found is not None and bool((found == value).any())
+
+    def pair(self, label_x: str, label_y: str) -> Floats | None:
+        """(N, 2) values of two columns, or None when one is missing."""
+        x, y = self.find(label_x), self.find(label_y)
+        return None if x is None or y is None else np.stack((x, y), axis=-1)
+
+    def pixel_size(self) -> Floats | None:
+        """Å from the older columns: detector pixel in µm over magnification."""
+        direct = self.find("rlnPixelSize")
+        detector = self.find("rlnDetectorPixelSize")
+        magnification = self.find("rlnMagnification")
+        if direct is not None or detector is None or magnification is None:
+            return direct
+        wrong = first_true(~(magnification > 0))
+        if wrong is not None:
+            raise InputError(
+                f"{self.path}, row {wrong + 1}: rlnMagnification is "
+                f"{magnification[wrong]:g}; give the pixel size in Å (pixel_size)"
+            )
+        return detector * 1e4 / magnification
+
+    def rotation(self) -> Floats | None:
+        """(N, 3, 3) matrices A, or None when an angle is missing."""
+        angles = [self.find(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+        if any(angle is None for angle in angles):
+            return None
+        rot, tilt, psi = (torch.from_numpy(np.array(angle)) for angle in angles)
+        matrix: Floats = euler_to_matrix(rot, tilt, psi).numpy()
+        return matrix
+
+    def notes(self) -> tuple[str, ...]:
+        """What the file says and we do not model."""
+        optics = self.optics
+        present = [
+            label
+            for label in _ABERRATIONS
+            if optics is not None
+            and label in optics.columns
+            and any(str(value).strip("[]0., ") for value in optics[label])
+        ]
+        if not present:
+            return ()
+        return (
+            f"{self.path.name}: {', '.join(present)} are not part of the model and "
+            "are left out",
+        )
+
+
+def _group_rows(
+    path: Path, table: pd.DataFrame, optics: pd.DataFrame
+) -> NDArray[np.int64]:
+    """(N,) row of the optics table for each particle."""
+    if optics.empty:
+        raise InputError(f"{path}: the table data_optics is empty")
+    if "rlnOpticsGroup" not in table.columns or "rlnOpticsGroup" not in optics.columns:
+        if len(optics) == 1:
+            return np.zeros(len(table), np.int64)
+        raise InputError(
+            f"{path}: {len(optics)} optics groups, but rlnOpticsGroup does not say "
+            "which particle belongs to which; add this column to both tables"
+        )
+    wanted = numbers(path, table["rlnOpticsGroup"], "rlnOpticsGroup").astype(np.int64)
+    known = numbers(path, optics["rlnOpticsGroup"], "rlnOpticsGroup").astype(np.int64)
+    order = np.argsort(known, kind="stable")
+    position = np.searchsorted(known[order], wanted).clip(max=len(known) - 1)
+    rows: NDArray[np.int64] = order[position]
+    wrong = first_true(known[rows] != wanted)
+    if wrong is not None:
+        groups = ", ".join(str(group) for group in known[:10])
+        raise InputError(
+            f"{path}, row {wrong + 1}: optics group {wanted[wrong]} is not in "
+            f"data_optics (groups there: {groups}); add it"
+        )
+    return rows
