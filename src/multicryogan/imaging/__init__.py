@@ -1,0 +1,22 @@
+"""The forward model H_φ of equation (1), one file per operator."""
+
+from multicryogan.imaging.ctf import ctf
+from multicryogan.imaging.forward import form_images
+from multicryogan.imaging.noise import masked_radial_power, radial_power, sample_noise
+from multicryogan.imaging.params import CTFParams, ImagingParams
+from multicryogan.imaging.projection import project, project_spectrum
+from multicryogan.imaging.shift import shift_images, shift_phase
+
+__all__ = [
+    "CTFParams",
+    "ImagingParams",
+    "ctf",
+    "form_images",
+    "masked_radial_power",
+    "project",
+    "project_spectrum",
+    "radial_power",
+    "sample_noise",
+    "shift_images",
+    "shift_phase",
+]

@@ -1,0 +1,53 @@
+"""The imaging parameters of equation (1): pose, shift and optics of each particle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class CTFParams:
+    """Optics of particles. Every field has one common batch shape (...)."""
+
+    defocus_u_angstrom: Tensor  # underfocus is positive
+    defocus_v_angstrom: Tensor
+    defocus_angle_deg: Tensor  # from +x to the U axis
+    phase_shift_deg: Tensor
+    voltage_kv: Tensor
+    cs_mm: Tensor
+    amplitude_contrast: Tensor  # fraction w, 0 <= w < 1
+    bfactor_angstrom2: Tensor | None = None  # none: 0
+    scale: Tensor | None = None  # none: 1
+
+    def select(self, rows: Tensor) -> CTFParams:
+        """Take rows, (B,) indices or a mask, of the first axis."""
+        return self._map(lambda field: field[rows])
+
+    def reshape(self, *shape: int) -> CTFParams:
+        """Give every field the batch shape `shape`."""
+        return self._map(lambda field: field.reshape(*shape))
+
+    def to(self, target: torch.device | torch.dtype | str) -> CTFParams:
+        """Move every field to a device or a dtype."""
+        return self._map(lambda field: field.to(target))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> CTFParams:
+        present = {
+            field.name: change(getattr(self, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }
+        return CTFParams(**present)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingParams:
+    """The imaging parameters φ = (θ, t, c) of V volumes with P poses each."""
+
+    rotation: Tensor  # (V, P, 3, 3) matrices A, r_image = A r_volume
+    shift_angstrom: Tensor | None = None  # (V, P, 2) (x, y): where the particle sits
+    ctf: CTFParams | None = None  # fields (V, P)
