@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from multicryogan.errors import InputError
@@ -200,10 +199,9 @@ def _column(rows: NDArray[Any], group: str, name: str) -> Floats | None:
 
 def _rotation(rotation_vector: Floats) -> Floats:
     """A = exp([w]x) transposed, for (N, 3) rotation vectors w in radians."""
-    from roma import rotvec_to_rotmat
+    from scipy.spatial.transform import Rotation
 
-    matrix: Floats = rotvec_to_rotmat(-torch.from_numpy(rotation_vector)).numpy()
-    return matrix
+    return np.asarray(Rotation.from_rotvec(-rotation_vector).as_matrix())
 
 
 def _as_table(rows: NDArray[Any]) -> pd.DataFrame:

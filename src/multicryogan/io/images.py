@@ -65,11 +65,14 @@ class ImageFiles:
 
     def problems(self) -> tuple[str, ...]:
         """What keeps each stack from being read, one line each."""
+        stacks = self._rows.stack
+        order = np.lexsort((self._rows.image_index, stacks))
+        highest = order[np.diff(stacks[order], append=-1) != 0]  # row of each stack
         found = []
-        for stack in range(len(self._rows.stack_names)):
-            rows = np.flatnonzero(self._rows.stack == stack)
+        for row in np.sort(highest):
             try:
-                self._check_index(rows, np.full(len(rows), self.header(stack).shape[0]))
+                counts = np.array([self.header(int(stacks[row])).shape[0]])
+                self._check_index(np.array([row]), counts)
             except InputError as error:
                 found.append(str(error))
         return tuple(found)
