@@ -1,0 +1,381 @@
+"""Run configuration: typed, complete, and the only place a default lives.
+
+The string below a field is its help line; the command line shows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from cyclopts import Parameter
+
+from multicryogan.errors import InputError
+
+T = TypeVar("T")
+Mode = Literal["fast", "paper"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How particle images are prepared."""
+
+    box: int = 32
+    """Working box in pixels: images are Fourier-cropped to it when they are larger."""
+    contrast: Literal["auto", "white", "dark"] = "auto"
+    """Whether protein is brighter or darker than the background."""
+    background_radius: float = 0.95
+    """Radius outside which pixels count as background, as a share of half the box."""
+    window_edge_px: float = 2.0
+    """Width of the soft edge of the circular window, in working pixels."""
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """What the generator draws its conformations from."""
+
+    kind: Literal["segment", "uniform", "gaussian"] = "segment"
+    """segment: alpha ~ U(0, 1); uniform: a box of n dimensions; gaussian: normal."""
+    dimensions: int = 1
+    """Number of latent dimensions (a segment has one)."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """From latent to volume."""
+
+    kind: Literal["components", "cnn", "volume"] = "components"
+    """components: mean and motions; cnn: 3D network; volume: one map (CryoGAN)."""
+    components: int = 5
+    """Number of linear components of the motion."""
+    hidden: int = 64
+    """Width of the network that maps the latent to component coefficients."""
+    channels: int = 16
+    """Channels of the 3D network at full resolution."""
+    endpoint_range: float = 0.025
+    """The paper's z0 and z1 are drawn from U(0, endpoint_range)."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """From image to score."""
+
+    kind: Literal["strided", "pooled"] = "strided"
+    """strided convolutions, or convolutions and max-pooling (the paper)."""
+    channels: int = 32
+    """Channels of the first layer; they double with each halving of the box."""
+    hidden: int = 128
+    """Width of the layer before the score."""
+    precision: Literal["auto", "float32"] = "auto"
+    """auto: convolutions in bfloat16 where the processor is faster at it."""
+
+
+@dataclass(frozen=True)
+class ImagingConfig:
+    """What the simulator draws beside the conformation."""
+
+    shift_sigma_angstrom: float = 0.0
+    """Standard deviation of the in-plane shifts of the particles, in Å."""
+    noise_source: Literal["rim", "white"] = "rim"
+    """rim: radial noise spectrum measured outside the particle; white: flat."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Algorithm 2: the game and its schedule."""
+
+    loss: Literal["relativistic", "wasserstein"] = "relativistic"
+    """relativistic with R1 + R2, or wasserstein with gradient penalty (the paper)."""
+    images: Annotated[int, Parameter(name="--images")] = 0
+    """Simulated images of the generator updates; 0: the time limit alone decides."""
+    time_limit: Annotated[float, Parameter(name="--time-limit")] = 0.0
+    """Minutes to train for; 0: the number of images alone decides."""
+    seed: Annotated[int, Parameter(name="--seed")] = 0
+    """Seed of every random draw."""
+    volumes_per_batch: int = 16
+    """Conformations in a batch."""
+    poses_per_volume: int = 16
+    """Images simulated from each conformation of a batch."""
+    discriminator_steps: int = 1
+    """Discriminator updates per generator update (k of Algorithm 2)."""
+    discriminator_warmup: int = 30
+    """Discriminator updates before the first generator update of a stage."""
+    penalty_weight: float = 0.05
+    """Weight of the gradient penalty."""
+    penalty_interval: int = 4
+    """Apply the penalty at every n-th discriminator update, weighted by n."""
+    generator_rate: float = 1e-2
+    """Adam learning rate of the volumes."""
+    network_rate: float = 1e-3
+    """Adam learning rate of the networks inside the generator."""
+    discriminator_rate: float = 5e-4
+    """Adam learning rate of the discriminator."""
+    beta1: float = 0.5
+    """First Adam coefficient."""
+    beta2: float = 0.99
+    """Second Adam coefficient."""
+    rate_decay_start: float = 0.4
+    """Share of the run after which learning rates decay."""
+    rate_decay_factor: float = 0.1
+    """Learning rates end at this share of their start."""
+    average_decay: float = 0.99
+    """Per-step decay of the averaged generator that snapshots hold."""
+    coarse_share: float = 0.5
+    """Share of the run at half the working box (0: no coarse stage)."""
+    start_shell: int = 3
+    """Low-pass at the start, in Fourier pixels (0: no low-pass)."""
+    low_pass_share: float = 0.5
+    """Share of the run over which the low-pass opens to the working box."""
+    motion_start: float = 0.2
+    """Share of the run after which the components of the motion are opened."""
+    use_symmetry: bool = True
+    """Augment by 90-degree rotations and mirrors where they are exact."""
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What a run writes, and how often."""
+
+    checkpoint_minutes: float = 2.0
+    """Minutes between checkpoints."""
+    preview_minutes: float = 5.0
+    """Minutes between preview pictures."""
+    log_steps: int = 20
+    """Generator updates between lines of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One reconstruction, complete."""
+
+    mode: Mode = "fast"
+    """fast: linear components, coarse to fine; paper: 3D CNN and WGAN-GP."""
+    data: DataConfig = field(default_factory=DataConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    imaging: ImagingConfig = field(default_factory=ImagingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """Rigid rotation of a selection of atoms about an axis through a pivot."""
+
+    chains: tuple[str, ...] = ()
+    """Chains that move; empty: all."""
+    residues: tuple[int, int] = (-(10**6), 10**6)
+    """First and last residue that move."""
+    pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Point on the axis, (x, y, z) in Å of the structure file."""
+    axis: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Direction of the axis; angles are right-handed about it."""
+    range_deg: tuple[float, float] = (0.0, 20.0)
+    """Angles at coordinate 0 and 1."""
+
+
+@dataclass(frozen=True)
+class MoleculeConfig:
+    """Atoms and how they move."""
+
+    structures: tuple[str, ...] = ("demo",)
+    """PDB or mmCIF files (chains A, B, ... in order), PDB ids, or "demo"."""
+    frames: str = ""
+    """Multi-model PDB or .npz of coordinates to use instead of motions."""
+    motions: tuple[MotionConfig, ...] = ()
+    """One or two rigid motions; the demo molecule brings its own."""
+
+
+@dataclass(frozen=True)
+class LawConfig:
+    """The distribution of conformations."""
+
+    kind: Literal["uniform", "discrete", "table"] = "uniform"
+    """uniform over the range; discrete with weights; a table of occupancies."""
+    coordinates: tuple[float, ...] = (0.0, 1.0)
+    """Discrete states as positions 0 .. 1 along the motion."""
+    weights: tuple[float, ...] = (0.25, 0.75)
+    """Weights of the discrete states."""
+    table: str = ""
+    """.npy of occupancies over a regular grid of the coordinates."""
+    maps: int = 21
+    """Number of true maps written along each continuous motion."""
+
+
+@dataclass(frozen=True)
+class OpticsConfig:
+    """Ranges from which the optics of simulated particles are drawn."""
+
+    voltage_kv: float = 300.0
+    """Acceleration voltage."""
+    cs_mm: float = 2.7
+    """Spherical aberration."""
+    amplitude_contrast: float = 0.1
+    """Fraction of amplitude contrast."""
+    defocus_um: tuple[float, float] = (1.0, 2.0)
+    """Range of the mean defocus in µm, underfocus positive."""
+    astigmatism_angstrom: float = 0.0
+    """Largest difference between the two defoci, in Å."""
+    phase_shift_deg: float = 0.0
+    """Phase-plate shift."""
+    bfactor_angstrom2: float = 0.0
+    """B-factor of the envelope."""
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """One synthetic data set, complete."""
+
+    molecule: MoleculeConfig = field(default_factory=MoleculeConfig)
+    law: LawConfig = field(default_factory=LawConfig)
+    optics: OpticsConfig = field(default_factory=OpticsConfig)
+    images: int = 10_000
+    """Number of particle images."""
+    box: int = 32
+    """Side of the images in pixels."""
+    pixel_size: float = 5.0
+    """Å per pixel."""
+    snr_db: float = -10.0
+    """Variance of clean pixels over the whole image / noise variance, in dB."""
+    noise_falloff_angstrom: float = 0.0
+    """0: white noise; else power falls as 1 / (1 + (f * falloff)^2)."""
+    shift_sigma_angstrom: float = 0.0
+    """Standard deviation of the in-plane shifts, in Å."""
+    preferred_share: float = 0.0
+    """Share of views drawn within preferred_cone_deg of the z axis."""
+    preferred_cone_deg: float = 30.0
+    """Half-angle of the cone of preferred views."""
+    resolution: float = 0.0
+    """Blur of the atoms in Å; 0: one and a half pixels."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+PAPER_MODE: dict[str, Any] = {
+    "generator": {"kind": "cnn"},
+    "discriminator": {"kind": "pooled"},
+    "train": {
+        "loss": "wasserstein",
+        "volumes_per_batch": 32,
+        "poses_per_volume": 1,
+        "discriminator_steps": 4,
+        "penalty_weight": 10.0,
+        "penalty_interval": 1,
+        "network_rate": 1e-3,
+        "discriminator_rate": 1e-3,
+        "beta2": 0.9,
+        "rate_decay_start": 0.5,
+        "coarse_share": 0.0,
+        "start_shell": 0,
+        "motion_start": 0.0,
+        "use_symmetry": False,
+    },
+}
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay nested tables over others; neither is changed."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        result[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def run_config(values: dict[str, Any]) -> RunConfig:
+    """Build a run's config: defaults, then the mode's preset, then `values`."""
+    preset = PAPER_MODE if values.get("mode") == "paper" else {}
+    return build(RunConfig, merge(preset, values))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read nested tables from a TOML file."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no config file {path}; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not a readable TOML file: {error}") from None
+
+
+def write_toml(path: Path, config: Any) -> None:  # noqa: ANN401
+    """Write a config dataclass with every value it was resolved to."""
+    import tomli_w
+
+    path.write_text(tomli_w.dumps(to_dict(config)))
+
+
+def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Turn a config dataclass into nested tables of plain values."""
+    return dataclasses.asdict(config)
+
+
+def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Construct a config dataclass from nested tables; unknown keys are errors.
+
+    Raises:
+        InputError: A key is unknown (the nearest one is named) or a value has the
+            wrong type or is not one of the choices.
+    """
+    hints = get_type_hints(cls)
+    kwargs = {}
+    for name, value in values.items():
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"; did you mean {where}{near[0]}?" if near else ""
+            raise InputError(f"unknown config key {where}{name}{hint}")
+        kwargs[name] = _convert(hints[name], value, f"{where}{name}")
+    return cls(**kwargs)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
+    """Check a value against its annotation; lists become tuples."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise InputError(f"config {where}: expected a table, got {value!r}")
+        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"config {where}: {value!r} is not one of {arguments}")
+        return value
+    if origin in (Union, types.UnionType):
+        return value
+    if origin is tuple:
+        return _convert_tuple(arguments, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InputError(f"config {where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> Any:  # noqa: ANN401
+    """Check a list, of a fixed length or of any."""
+    if not isinstance(value, list | tuple):
+        raise InputError(f"config {where}: expected a list, got {value!r}")
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(arguments) != len(value):
+        raise InputError(
+            f"config {where}: expected {len(arguments)} values, got {len(value)}"
+        )
+    pairs = zip(arguments, value, strict=True)
+    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(pairs))

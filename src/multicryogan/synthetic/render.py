@@ -1,0 +1,193 @@
+"""Noise-free images of moving atoms, and the noise that is added to them.
+
+Densities are sampled with half the pixel size of the images, and only the modes that
+the images keep are computed: rendering on the fine grid and Fourier-cropping. So
+truth and model do not share a projector's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from multicryogan.config import SimulationConfig
+from multicryogan.fourier import (
+    fourier_resize,
+    shell_index,
+    shell_weights,
+)
+from multicryogan.imaging import ctf, shift_phase
+from multicryogan.imaging.projection import (
+    SliceModes,
+    place_modes,
+    sample_modes,
+    slice_modes,
+)
+from multicryogan.synthetic.conformations import Body, Conformations, Group
+from multicryogan.synthetic.density import atom_density
+from multicryogan.synthetic.draws import Views
+
+OVERSAMPLING = 2  # voxels of the densities per image pixel
+PIXELS_PER_BLOCK = 2**20  # images rendered at once by a thread; bounds the memory
+
+T = TypeVar("T")
+Placed = list[tuple[Body, Tensor]]  # bodies with their densities on the fine grid
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sampling of a data set."""
+
+    box: int
+    pixel_size: float  # Å
+    resolution: float  # Å, blur of the atoms
+
+    @classmethod
+    def of(cls, config: SimulationConfig) -> Geometry:
+        """Resolve the sampling of a config: blur 0 means one and a half pixels."""
+        resolution = config.resolution or 1.5 * config.pixel_size
+        return cls(config.box, config.pixel_size, resolution)
+
+    @property
+    def rows_per_block(self) -> int:
+        """Images to hold at once."""
+        return max(256, min(1024, PIXELS_PER_BLOCK // self.box**2))
+
+
+def true_map(
+    conformations: Conformations, coordinate: NDArray[np.float64], geometry: Geometry
+) -> Tensor:
+    """Make the density of one conformation at the pixel size of the images.
+
+    Images of the data set are `project` of these maps, with shift, CTF and noise.
+
+    Args:
+        conformations: The molecule.
+        coordinate: (d,) conformation.
+        geometry: Sampling.
+
+    Returns:
+        (D, D, D) density in Å^-2, axes (z, y, x).
+    """
+    placed = conformations.positions(coordinate)
+    fine = _fine_density(conformations.elements, placed, geometry)
+    return fourier_resize(fine, geometry.box, ndim=3)
+
+
+def render_clean(
+    conformations: Conformations,
+    coordinates: NDArray[np.float64],
+    views: Views,
+    geometry: Geometry,
+    threads: int = 1,
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Render every particle without noise, in the order that is cheapest.
+
+    Args:
+        conformations: The molecule.
+        coordinates: (N, d) conformation of each particle.
+        views: Pose and optics of each particle.
+        geometry: Sampling.
+        threads: Blocks of images to render at the same time.
+
+    Yields:
+        Rows (n,) of the data set and their images (n, D, D), CTF-modulated.
+    """
+    for group in conformations.groups(coordinates):
+        densities = [
+            _fine_density(body.elements, body.positions, geometry)
+            for body in group.bodies
+        ]
+        bodies = list(zip(group.bodies, densities, strict=True))
+        step = geometry.rows_per_block
+        parts = [slice(i, i + step) for i in range(0, len(group.rows), step)]
+
+        def form(
+            part: slice, group: Group = group, bodies: Placed = bodies
+        ) -> tuple[NDArray[np.int64], Tensor]:
+            rows = group.rows[part]
+            return rows, _form(bodies, part, torch.from_numpy(rows), views, geometry)
+
+        yield from _in_threads(form, parts, threads)
+
+
+def _in_threads(
+    function: Callable[[slice], T], parts: Sequence[slice], threads: int
+) -> Iterator[T]:
+    """Apply a function to blocks, one thread each, and yield results in order.
+
+    Blocks share nothing, so this is faster than splitting every operator, above all
+    on a machine that is also busy with other work.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        for i in range(0, len(parts), threads):
+            yield from pool.map(function, parts[i : i + threads])
+
+
+def noise_power(signal_variance: float, config: SimulationConfig) -> Tensor:
+    """Noise power of each shell, (D//2+1,), for the signal-to-noise ratio asked for.
+
+    White, or 1 / (1 + (f falloff)²) with f in 1/Å; either way the mean over all modes
+    is the variance of the noise per pixel, signal_variance / 10^(snr_db / 10).
+    """
+    box = config.box
+    frequency = torch.arange(box // 2 + 1) / (box * config.pixel_size)
+    shape = 1 / (1 + (frequency * config.noise_falloff_angstrom) ** 2)
+    shells = shell_index(box, like=shape).clamp(max=box // 2)
+    weights = shell_weights(box, like=shape)
+    mean = (shape[shells] * weights).sum() / box**2
+    return signal_variance * 10 ** (-config.snr_db / 10) * shape / mean
+
+
+def _fine_density(
+    elements: NDArray[np.str_], positions: NDArray[np.float64], geometry: Geometry
+) -> Tensor:
+    """(2D, 2D, 2D) density with half the pixel size."""
+    return atom_density(
+        elements,
+        positions,
+        OVERSAMPLING * geometry.box,
+        geometry.pixel_size / OVERSAMPLING,
+        geometry.resolution,
+    )
+
+
+def _form(
+    bodies: Placed,
+    part: slice,
+    rows: Tensor,
+    views: Views,
+    geometry: Geometry,
+) -> Tensor:
+    """(n, D, D) CTF-modulated images of a block: equation (1) without noise."""
+    box, pixel_size = geometry.box, geometry.pixel_size
+    rotation = views.rotation[rows]
+    reference = bodies[0][1]
+    modes = slice_modes(box, None, like=reference)
+    fine_modes = SliceModes(OVERSAMPLING * box, modes.frequency)
+    freqs = modes.frequency.to(reference.dtype)[None] / (box * pixel_size)
+
+    # The fine grid's centre is at D / 2 pixels, that of an image on pixel D // 2.
+    recentring = (box // 2 - box / 2) * pixel_size
+    values = torch.zeros(len(rows), len(modes.frequency), dtype=torch.complex64)
+    for body, density in bodies:
+        body_rotation = torch.from_numpy(body.rotation[part]).float()
+        offset = torch.from_numpy(body.offset[part]).float()
+        at = (rotation @ offset[..., None])[:, :2, 0]
+        shift = at + views.shift_angstrom[rows] + recentring
+        sampled = sample_modes(
+            density[None], (rotation @ body_rotation)[None], fine_modes
+        )
+        values = values + sampled[0] * shift_phase(shift, freqs)[:, 0]
+    values = values * ctf(views.ctf.select(rows), freqs)[:, 0]
+    # One factor each for y and x (crop), one for the sum over twice as many voxels.
+    spectrum = place_modes(values, modes) / OVERSAMPLING**3
+    images: Tensor = torch.fft.irfft2(spectrum, s=(box, box))
+    return images

@@ -1,0 +1,152 @@
+"""What is known of a synthetic data set: written beside it, read to score results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from multicryogan.config import SimulationConfig, build, read_toml, write_toml
+from multicryogan.errors import InputError
+from multicryogan.imaging import CTFParams
+from multicryogan.io.mrc import read_volume, write_volume
+from multicryogan.synthetic.conformations import Conformations
+from multicryogan.synthetic.draws import Views
+from multicryogan.synthetic.law import Law
+from multicryogan.synthetic.render import Geometry, true_map
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS, STATES, MEAN, CONFIG = "rows.npz", "states.csv", "mean.mrc", "config.toml"
+OPTICS = tuple(field.name for field in fields(CTFParams) if field.name != "scale")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The truth of N particles and M states of the molecule."""
+
+    coordinates: Tensor  # (N, d) conformation of each particle, in `unit`
+    state: Tensor  # (N,) row in `maps` under a discrete law, else -1
+    rotation: Tensor  # (N, 3, 3) matrices A, r_image = A r_volume
+    shift_angstrom: Tensor  # (N, 2) (x, y): where the particle sits
+    maps: Tensor  # (M, D, D, D) densities, axes (z, y, x)
+    map_coordinates: Tensor  # (M, d) conformations of the maps
+    map_weights: Tensor  # (M,) shares of the maps in the law; they sum to 1
+    mean: Tensor  # (D, D, D) mean density over the law
+    voxel_size: float  # Å, of the maps and of the image pixels
+    unit: str  # deg or frame
+    config: SimulationConfig
+
+
+def read_truth(folder: str | Path) -> Truth:
+    """Read the truth of a synthetic data set.
+
+    Args:
+        folder: The folder that `simulate` wrote, or its truth/.
+
+    Raises:
+        InputError: The folder holds no truth, or a part of it is missing.
+    """
+    folder = Path(folder)
+    truth = folder / "truth" if (folder / "truth").is_dir() else folder
+    if not (truth / ROWS).is_file():
+        raise InputError(
+            f"{folder} holds no truth (no {ROWS} in it or in its truth folder); "
+            "give a folder that `multicryogan simulate` wrote"
+        )
+    rows = _read_rows(truth / ROWS)
+    table = _read_states(truth / STATES)
+    volumes = [read_volume(truth / "maps" / name) for name in table["map"]]
+    names = [name for name in table.columns if name.startswith("coordinate_")]
+    return Truth(
+        coordinates=torch.from_numpy(rows["coordinates"]).float(),
+        state=torch.from_numpy(rows["state"]),
+        rotation=torch.from_numpy(rows["rotation"]),
+        shift_angstrom=torch.from_numpy(rows["shift_angstrom"]),
+        maps=torch.stack([volume.values for volume in volumes]),
+        map_coordinates=torch.tensor(table[names].to_numpy(np.float32)),
+        map_weights=torch.tensor(table["weight"].to_numpy(np.float32)),
+        mean=read_volume(truth / MEAN).values,
+        voxel_size=volumes[0].voxel_size,
+        unit=names[0].rsplit("_", 1)[1],
+        config=build(SimulationConfig, read_toml(truth / CONFIG)),
+    )
+
+
+def write_truth(
+    folder: Path,
+    config: SimulationConfig,
+    conformations: Conformations,
+    law: Law,
+    rows: dict[str, NDArray[np.generic]],
+) -> None:
+    """Write truth/: one row per particle, maps of the states, their mean, the config.
+
+    Args:
+        folder: An empty folder.
+        config: The config of the data set.
+        conformations: The molecule.
+        law: Distribution of the conformations.
+        rows: Arrays of N rows, from `truth_rows`.
+    """
+    geometry = Geometry.of(config)
+    np.savez(folder / ROWS, **rows)  # type: ignore[arg-type]
+    (folder / "maps").mkdir()
+    mean = torch.zeros((config.box,) * 3)
+    names = [f"state_{i:04d}.mrc" for i in range(len(law.states))]
+    for name, state, weight in zip(names, law.states, law.weights, strict=True):
+        density = true_map(conformations, state, geometry)
+        write_volume(folder / "maps" / name, density, config.pixel_size)
+        mean = mean + float(weight) * density
+    write_volume(folder / MEAN, mean, config.pixel_size)
+    _write_states(folder / STATES, names, law, conformations.unit)
+    write_toml(folder / CONFIG, config)
+
+
+def truth_rows(
+    coordinates: NDArray[np.float64], state: NDArray[np.int64], views: Views
+) -> dict[str, NDArray[np.generic]]:
+    """Collect the conformation, pose and optics of N particles."""
+    optics = {name: getattr(views.ctf, name).numpy() for name in OPTICS}
+    return {
+        "coordinates": coordinates,
+        "state": state,
+        "rotation": views.rotation.numpy(),
+        "shift_angstrom": views.shift_angstrom.numpy(),
+        **optics,
+    }
+
+
+def _write_states(path: Path, names: Sequence[str], law: Law, unit: str) -> None:
+    """One line per map: file, coordinates, weight."""
+    import pandas as pd
+
+    table = pd.DataFrame({"map": names})
+    for axis in range(law.states.shape[1]):
+        table[f"coordinate_{axis + 1}_{unit}"] = law.states[:, axis]
+    table["weight"] = law.weights
+    table.to_csv(path, index=False)
+
+
+def _read_states(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; simulate again") from None
+
+
+def _read_rows(path: Path) -> dict[str, NDArray[np.generic]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read: {error}; simulate again") from None
