@@ -5,28 +5,15 @@ The string below a field is its help line; the command line shows it.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from multicryogan.errors import InputError
+from multicryogan.tables import build, merge
 
-T = TypeVar("T")
 Mode = Literal["fast", "paper"]
+Structures = Annotated[tuple[str, ...], Parameter(name=["--structures", "structures"])]
 
 
 @dataclass(frozen=True)
@@ -99,11 +86,11 @@ class TrainConfig:
 
     loss: Literal["relativistic", "wasserstein"] = "relativistic"
     """relativistic with R1 + R2, or wasserstein with gradient penalty (the paper)."""
-    images: Annotated[int, Parameter(name="--images")] = 0
+    images: Annotated[int, Parameter(name=["--images", "images"])] = 0
     """Simulated images of the generator updates; 0: the time limit alone decides."""
-    time_limit: Annotated[float, Parameter(name="--time-limit")] = 0.0
+    time_limit: Annotated[float, Parameter(name=["--time-limit", "time-limit"])] = 0.0
     """Minutes to train for; 0: the number of images alone decides."""
-    seed: Annotated[int, Parameter(name="--seed")] = 0
+    seed: Annotated[int, Parameter(name=["--seed", "seed"])] = 0
     """Seed of every random draw."""
     volumes_per_batch: int = 16
     """Conformations in a batch."""
@@ -163,13 +150,27 @@ class RunConfig:
 
     mode: Mode = "fast"
     """fast: linear components, coarse to fine; paper: 3D CNN and WGAN-GP."""
-    data: DataConfig = field(default_factory=DataConfig)
-    latent: LatentConfig = field(default_factory=LatentConfig)
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    imaging: ImagingConfig = field(default_factory=ImagingConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
+    data: Annotated[DataConfig, Parameter(group="Images")] = field(
+        default_factory=DataConfig
+    )
+    latent: Annotated[LatentConfig, Parameter(group="Latent")] = field(
+        default_factory=LatentConfig
+    )
+    generator: Annotated[GeneratorConfig, Parameter(group="Generator")] = field(
+        default_factory=GeneratorConfig
+    )
+    discriminator: Annotated[DiscriminatorConfig, Parameter(group="Discriminator")] = (
+        field(default_factory=DiscriminatorConfig)
+    )
+    imaging: Annotated[ImagingConfig, Parameter(group="Imaging")] = field(
+        default_factory=ImagingConfig
+    )
+    train: Annotated[TrainConfig, Parameter(group="Training")] = field(
+        default_factory=TrainConfig
+    )
+    output: Annotated[OutputConfig, Parameter(group="Output")] = field(
+        default_factory=OutputConfig
+    )
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class MotionConfig:
 class MoleculeConfig:
     """Atoms and how they move."""
 
-    structures: tuple[str, ...] = ("demo",)
+    structures: Structures = ("demo",)
     """PDB or mmCIF files (chains A, B, ... in order), PDB ids, or "demo"."""
     frames: str = ""
     """Multi-model PDB or .npz of coordinates to use instead of motions."""
@@ -240,9 +241,15 @@ class OpticsConfig:
 class SimulationConfig:
     """One synthetic data set, complete."""
 
-    molecule: MoleculeConfig = field(default_factory=MoleculeConfig)
-    law: LawConfig = field(default_factory=LawConfig)
-    optics: OpticsConfig = field(default_factory=OpticsConfig)
+    molecule: Annotated[MoleculeConfig, Parameter(group="Molecule")] = field(
+        default_factory=MoleculeConfig
+    )
+    law: Annotated[LawConfig, Parameter(group="Conformations")] = field(
+        default_factory=LawConfig
+    )
+    optics: Annotated[OpticsConfig, Parameter(group="Optics")] = field(
+        default_factory=OpticsConfig
+    )
     images: int = 10_000
     """Number of particle images."""
     box: int = 32
@@ -275,7 +282,6 @@ PAPER_MODE: dict[str, Any] = {
         "discriminator_steps": 4,
         "penalty_weight": 10.0,
         "penalty_interval": 1,
-        "network_rate": 1e-3,
         "discriminator_rate": 1e-3,
         "beta2": 0.9,
         "rate_decay_start": 0.5,
@@ -287,95 +293,7 @@ PAPER_MODE: dict[str, Any] = {
 }
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay nested tables over others; neither is changed."""
-    result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict)
-        result[key] = merge(below, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
 def run_config(values: dict[str, Any]) -> RunConfig:
     """Build a run's config: defaults, then the mode's preset, then `values`."""
     preset = PAPER_MODE if values.get("mode") == "paper" else {}
     return build(RunConfig, merge(preset, values))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read nested tables from a TOML file."""
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no config file {path}; check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not a readable TOML file: {error}") from None
-
-
-def write_toml(path: Path, config: Any) -> None:  # noqa: ANN401
-    """Write a config dataclass with every value it was resolved to."""
-    import tomli_w
-
-    path.write_text(tomli_w.dumps(to_dict(config)))
-
-
-def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Turn a config dataclass into nested tables of plain values."""
-    return dataclasses.asdict(config)
-
-
-def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Construct a config dataclass from nested tables; unknown keys are errors.
-
-    Raises:
-        InputError: A key is unknown (the nearest one is named) or a value has the
-            wrong type or is not one of the choices.
-    """
-    hints = get_type_hints(cls)
-    kwargs = {}
-    for name, value in values.items():
-        if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {where}{near[0]}?" if near else ""
-            raise InputError(f"unknown config key {where}{name}{hint}")
-        kwargs[name] = _convert(hints[name], value, f"{where}{name}")
-    return cls(**kwargs)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
-    """Check a value against its annotation; lists become tuples."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise InputError(f"config {where}: expected a table, got {value!r}")
-        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"config {where}: {value!r} is not one of {arguments}")
-        return value
-    if origin in (Union, types.UnionType):
-        return value
-    if origin is tuple:
-        return _convert_tuple(arguments, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise InputError(f"config {where}: expected {hint.__name__}, got {value!r}")
-    return value
-
-
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> Any:  # noqa: ANN401
-    """Check a list, of a fixed length or of any."""
-    if not isinstance(value, list | tuple):
-        raise InputError(f"config {where}: expected a list, got {value!r}")
-    if arguments[-1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(arguments) != len(value):
-        raise InputError(
-            f"config {where}: expected {len(arguments)} values, got {len(value)}"
-        )
-    pairs = zip(arguments, value, strict=True)
-    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(pairs))

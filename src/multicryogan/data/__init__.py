@@ -1,5 +1,6 @@
 """Preparation and sampling of particle images."""
 
+from multicryogan.data.check import Report, check_particles
 from multicryogan.data.preprocess import (
     Contrast,
     Preprocessing,
@@ -13,7 +14,9 @@ from multicryogan.data.preprocess import (
 __all__ = [
     "Contrast",
     "Preprocessing",
+    "Report",
     "background_mask",
+    "check_particles",
     "detect_contrast",
     "normalise_background",
     "standardise",

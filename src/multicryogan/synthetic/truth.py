@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multicryogan.config import SimulationConfig, build, read_toml, write_toml
+from multicryogan.config import SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.imaging import CTFParams
 from multicryogan.io.mrc import read_volume, write_volume
@@ -20,6 +20,7 @@ from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views
 from multicryogan.synthetic.law import Law
 from multicryogan.synthetic.render import Geometry, true_map
+from multicryogan.tables import build, read_toml, write_toml
 
 if TYPE_CHECKING:
     import pandas as pd

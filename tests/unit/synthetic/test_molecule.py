@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multicryogan.config import (
-    MoleculeConfig,
-    MotionConfig,
-    SimulationConfig,
-    build,
-    read_toml,
-)
+from multicryogan.config import MoleculeConfig, MotionConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.synthetic.conformations import Frames, motion_ball
 from multicryogan.synthetic.molecule import check_extent, load_conformations
+from multicryogan.tables import build, read_toml
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 PAIR = [

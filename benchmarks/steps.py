@@ -1,0 +1,137 @@
+"""Milliseconds per generator step by part, at boxes 16, 32 and 64.
+
+python benchmarks/steps.py [--threads 1 2] [--repeats 7] > steps.json
+
+One step is one discriminator update and one generator update on a batch of 16
+volumes x 16 poses with default settings. Parts are timed one by one, each the median
+of the repeats; the machine's load is in the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import torch
+
+from multicryogan.cli.options import keep_freed_memory
+from multicryogan.config import RunConfig
+from multicryogan.data.preprocess import Preprocessing
+from multicryogan.data.view import View
+from multicryogan.imaging import CTFParams, form_images
+from multicryogan.imaging.noise import sample_noise
+from multicryogan.imaging.params import ImagingParams
+from multicryogan.imaging.projection import project
+from multicryogan.losses import relativistic_loss, zero_centred_penalty
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+from multicryogan.training.build import build_discriminator, build_generator
+
+VOLUMES, POSES = 16, 16
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--boxes", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    keep_freed_memory()
+    rows = []
+    for box in options.boxes:
+        for threads in options.threads:
+            torch.set_num_threads(threads)
+            row = {"box": box, "threads": threads}
+            for name, part in parts(box).items():
+                row[name] = round(median_ms(part, options.repeats), 2)
+            rows.append(row)
+            print(row, file=sys.stderr)
+    json.dump({**machine(), "rows": rows}, sys.stdout, indent=1)
+    print()
+
+
+def parts(box: int) -> dict[str, Callable[[], None]]:
+    """Build the parts of a step at a box; each runs forward and backward."""
+    config = RunConfig()
+    generator = build_generator(config, box)
+    discriminator = build_discriminator(config, box, "cpu")
+    draws = stream(0, "benchmark")
+    latent = torch.rand((VOLUMES, 1), generator=draws)
+    rotation = random_rotations((VOLUMES, POSES), draws)
+    one = torch.ones((VOLUMES, POSES))
+    optics = CTFParams(
+        15_000 * one, 14_000 * one, 30 * one, 0 * one, 300 * one, 2.7 * one, 0.1 * one
+    )
+    params = ImagingParams(rotation, None, optics)
+    volume = generator(latent).detach().requires_grad_(True)
+    clean = form_images(volume, params, 5.0).detach().requires_grad_(True)
+    power = torch.ones(box // 2 + 1)
+    prepared = Preprocessing(box, 1, 0.95 * box / 2, 2.0)
+    view = View(prepared, 0.4 * box, power)
+    images = torch.randn((VOLUMES * POSES, box, box), generator=draws)
+    fake = images.clone().requires_grad_(True)
+
+    def discriminate() -> None:
+        scores = discriminator(torch.cat((images, images)))
+        relativistic_loss(*scores.chunk(2)).backward()
+
+    def generate() -> None:
+        relativistic_loss(discriminator(fake), discriminator(images)).backward()
+
+    return {
+        "volumes": lambda: generator(latent).sum().backward(),
+        "projection": lambda: project(volume, rotation).sum().backward(),
+        "projection_ctf": lambda: form_images(volume, params, 5.0).sum().backward(),
+        "noise_view": lambda: (
+            view((clean + sample_noise(tuple(clean.shape), power, draws)).flatten(0, 1))
+            .square()
+            .sum()
+            .backward()
+        ),
+        "discriminator_update": discriminate,
+        "generator_through_discriminator": generate,
+        "penalty": lambda: zero_centred_penalty(
+            discriminator, images, images
+        ).backward(),
+    }
+
+
+def median_ms(part: Callable[[], None], repeats: int) -> float:
+    """Median time of a part in milliseconds, after two runs to warm up."""
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        part()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[2:])
+
+
+def machine() -> dict[str, object]:
+    """Say what was measured where."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The command `multicryogan` and how its settings are put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from multicryogan import __version__
+from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig
+from multicryogan.errors import InputError
+from multicryogan.tables import build, merge, read_toml
+
+HELP = """Recover the shapes of a moving molecule from cryo-EM particle images.
+
+No poses and no classes are needed. Start with: multicryogan demo
+"""
+USER_MISTAKE = 2  # exit status
+BROKEN_RUN = 1
+COMMANDS = ("demo", "simulate", "check", "train", "volumes", "evaluate")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 the run broke down, 2 a user's mistake."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = make_app(tokens)(tokens, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        sys.exit(_complain(f"{_one_line(error)} (see --help)"))
+    except InputError as error:
+        sys.exit(_complain(str(error)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(status or 0)
+
+
+def make_app(tokens: Sequence[str]) -> App:
+    """Build the command line; a mode or config file in `tokens` gives defaults."""
+    app = App(
+        name="multicryogan",
+        help=HELP,
+        version=__version__,
+        default_parameter=Parameter(consume_multiple=True, negative=()),
+    )
+    for name in COMMANDS:
+        app.command(f"multicryogan.cli.{name}:{name}")
+    command = next((t for t in tokens if not t.startswith("-")), "")
+    defaults = _file_and_mode(command, tokens)
+    if defaults:
+        # Below the command's name: at the top, the table [train] would be taken for
+        # the command of that name and left out.
+        app.config = cyclopts.config.Dict({command: _kebab(defaults)})
+    return app
+
+
+def _file_and_mode(command: str, tokens: Sequence[str]) -> dict[str, Any]:
+    """Values of --config FILE over those of the mode; options given win over both."""
+    kinds: dict[str, type] = {"train": RunConfig, "simulate": SimulationConfig}
+    if command not in kinds:
+        return {}
+    file = _value_of("--config", tokens)
+    values = read_toml(Path(file)) if file else {}
+    if command == "simulate":
+        build(SimulationConfig, values)
+        return values
+    mode = _value_of("--mode", tokens) or values.get("mode", "fast")
+    build(RunConfig, values)  # names an unknown key and its file's nearest
+    return merge(PAPER_MODE if mode == "paper" else {}, values)
+
+
+def _value_of(option: str, tokens: Sequence[str]) -> str | None:
+    """Value of `--option value` or `--option=value`; None without it."""
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token == option:
+            return following
+        if token.startswith(f"{option}="):
+            return token.split("=", 1)[1]
+    return None
+
+
+def _kebab(values: dict[str, Any]) -> dict[str, Any]:
+    """Spell keys as options do."""
+    return {
+        key.replace("_", "-"): _kebab(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+
+
+def _one_line(error: cyclopts.CycloptsError) -> str:
+    """Say what was wrong with the command line in one line."""
+    return " ".join(str(error).split())
+
+
+def _complain(message: str) -> int:
+    print(f"multicryogan: {message}", file=sys.stderr)
+    return USER_MISTAKE

@@ -1,0 +1,85 @@
+"""`multicryogan check`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multicryogan.cli import options
+from multicryogan.config import DataConfig, RunConfig
+
+if TYPE_CHECKING:
+    from multicryogan.data import Report
+
+LABEL_WIDTH = 18
+SPOILED = 1  # exit status
+DEFAULTS = DataConfig()
+
+
+def check(
+    particles: options.Particles,
+    *,
+    datadir: options.DataDir = None,
+    threads: options.Threads = 0,
+    pixel_size: options.PixelSize = None,
+    voltage_kv: options.Voltage = None,
+    cs_mm: options.Cs = None,
+    amplitude_contrast: options.Amplitude = None,
+    defocus_angstrom: options.Defocus = None,
+    data: Annotated[DataConfig, Parameter(name="data")] = DEFAULTS,
+) -> int:
+    """Say what a particle file holds and what would spoil a run, before training.
+
+    Looks at files, optics and up to 2,000 images. Takes the same options as train.
+    Ends with status 0 when the particles can be trained on and 1 when not.
+    """
+    from multicryogan.data import check_particles
+    from multicryogan.training.build import check_config
+
+    run = RunConfig(data=data)
+    check_config(replace(run, train=replace(run.train, images=1)), processes=1)
+    options.set_up_torch("cpu", threads)
+    stack = options.open_particles(
+        particles,
+        datadir,
+        pixel_size,
+        voltage_kv,
+        cs_mm,
+        amplitude_contrast,
+        defocus_angstrom,
+    )
+    report = check_particles(stack, data)
+    print_report(report)
+    return SPOILED if report.problems else 0
+
+
+def print_report(report: Report) -> None:
+    """Print a page; what comes from files is shown as it is, never as markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    page = Table.grid(padding=(0, 2))
+    page.add_column(min_width=LABEL_WIDTH)
+    page.add_column(overflow="fold")
+    for label, text in report.facts:
+        page.add_row(Text(label, style="bold"), Text(_printable(text)))
+    console.print(page)
+    for heading, lines, style in (
+        ("Worth knowing", report.notes, "yellow"),
+        ("Would spoil a run", report.problems, "red"),
+    ):
+        if lines:
+            console.print(Text(f"\n{heading}", style=f"bold {style}"))
+        for line in lines:
+            console.print(Text(f"- {_printable(line)}"), soft_wrap=True)
+    verdict = "Do not train yet." if report.problems else "Ready to train."
+    console.print(Text(f"\n{verdict}", style="bold"))
+
+
+def _printable(text: str) -> str:
+    """Replace control characters, which could steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,110 @@
+"""Options that several commands share, and what they set up."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from multicryogan.errors import InputError
+
+if TYPE_CHECKING:
+    from multicryogan.io import ParticleStack
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    Parameter(help="Where to compute; auto takes a GPU when there is one."),
+]
+Threads = Annotated[int, Parameter(help="CPU threads; 0: all cores of this machine.")]
+Particles = Annotated[
+    Path, Parameter(help="Particles: RELION .star, cryoSPARC .cs, or a .mrcs stack.")
+]
+DataDir = Annotated[
+    Path | None, Parameter(help="Folder that the image paths in the file refer to.")
+]
+Config = Annotated[
+    Path | None,
+    Parameter(help="TOML file of settings; options given here win over it."),
+]
+Output = Annotated[Path, Parameter(name=["-o", "--output"], help="Folder to write.")]
+
+
+def particle_option(text: str) -> object:
+    """Describe one value that a bare stack lacks."""
+    return Parameter(help=f"{text}, when the file does not hold it.")
+
+
+PixelSize = Annotated[float | None, particle_option("Å per pixel")]
+Voltage = Annotated[float | None, particle_option("Voltage in kV")]
+Cs = Annotated[float | None, particle_option("Spherical aberration in mm")]
+Amplitude = Annotated[float | None, particle_option("Amplitude contrast, 0 to 1")]
+Defocus = Annotated[float | None, particle_option("One defocus for all, in Å")]
+
+
+def open_particles(
+    path: Path,
+    datadir: Path | None,
+    pixel_size: float | None,
+    voltage_kv: float | None,
+    cs_mm: float | None,
+    amplitude_contrast: float | None,
+    defocus_angstrom: float | None,
+) -> ParticleStack:
+    """Read particles, completed by what the command line gives."""
+    from multicryogan.io import OpticsOverride, read_particles
+
+    optics = OpticsOverride(
+        pixel_size=pixel_size,
+        voltage_kv=voltage_kv,
+        cs_mm=cs_mm,
+        amplitude_contrast=amplitude_contrast,
+        defocus_angstrom=defocus_angstrom,
+    )
+    return read_particles(path, datadir, optics)
+
+
+def contrast_sign(
+    stack: ParticleStack, setting: Literal["auto", "white", "dark"]
+) -> tuple[int, str]:
+    """Sign that makes protein white, and a line that says why."""
+    from multicryogan.data import detect_contrast
+
+    if setting != "auto":
+        return (1 if setting == "white" else -1), f"{setting} protein (as set)"
+    contrast = detect_contrast(stack)
+    return contrast.sign, contrast.text
+
+
+def set_up_torch(device: str, threads: int) -> str:
+    """Set threads and memory behaviour; return the device to use."""
+    import torch
+
+    if threads < 0:
+        raise InputError(f"--threads is {threads}; give 0 (all cores) or more")
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise InputError("--device cuda: torch sees no CUDA device; give --device cpu")
+    if has_cuda and device != "cpu":
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    keep_freed_memory()
+    return "cpu"
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc not to return memory to the system after each update.
+
+    Mapping and clearing the same pages again at every update costs more than some
+    updates do.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,48 @@
+"""`multicryogan simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from multicryogan.cli import options
+from multicryogan.config import SimulationConfig
+
+
+def simulate(
+    *,
+    output: options.Output,
+    config: options.Config = None,
+    threads: options.Threads = 0,
+    data: Annotated[SimulationConfig, Parameter(name="*")] = SimulationConfig(),
+) -> int:
+    """Make particle images of a moving molecule, with the truth beside them.
+
+    Writes particles.mrcs and particles.star (RELION 3.1, no poses) and the folder
+    truth/ with conformation, pose and optics of every particle and the true maps.
+    """
+    options.set_up_torch("cpu", threads)
+    simulate_with_progress(data, output)
+    print(f"done: {output / 'particles.star'}, truth in {output / 'truth'}")
+    return 0
+
+
+def simulate_with_progress(config: SimulationConfig, output: Path) -> None:
+    """Simulate under a progress bar."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from multicryogan import synthetic
+
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("simulating images", total=config.images)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        synthetic.simulate(config, output, progress=advance)

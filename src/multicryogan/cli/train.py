@@ -1,0 +1,90 @@
+"""`multicryogan train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multicryogan.cli import options
+from multicryogan.config import RunConfig
+
+if TYPE_CHECKING:
+    from multicryogan.io import ParticleStack
+    from multicryogan.training import Preview
+
+DEFAULT_MINUTES = 20.0
+
+
+def train(
+    particles: options.Particles,
+    *,
+    output: options.Output,
+    datadir: options.DataDir = None,
+    config: options.Config = None,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    pixel_size: options.PixelSize = None,
+    voltage_kv: options.Voltage = None,
+    cs_mm: options.Cs = None,
+    amplitude_contrast: options.Amplitude = None,
+    defocus_angstrom: options.Defocus = None,
+    run: Annotated[RunConfig, Parameter(name="*")] = RunConfig(),
+) -> int:
+    """Reconstruct the conformations of a molecule from particle images.
+
+    The same command goes on with a run that was stopped. Ctrl-C stops it safely. Give
+    --time-limit (minutes) or --images; without either it trains for 20 minutes. A run
+    with --images alone repeats exactly on the same machine with the same threads.
+    """
+    del config  # its values are in `run` already
+    stack = options.open_particles(
+        particles,
+        datadir,
+        pixel_size,
+        voltage_kv,
+        cs_mm,
+        amplitude_contrast,
+        defocus_angstrom,
+    )
+    if run.train.images <= 0 and run.train.time_limit <= 0:
+        run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
+    where = options.set_up_torch(device, threads)
+    return run_training(run, stack, output, where)
+
+
+def run_training(
+    config: RunConfig, stack: ParticleStack, output: Path, device: str
+) -> int:
+    """Fit the config to the particles, train, and say how it ended."""
+    import os
+
+    from multicryogan.training import TrainingError, train
+
+    is_first = os.environ.get("RANK", "0") == "0"
+    stack.check_files()
+    stack.ctf_params()  # complains before anything is written
+    sign, text = options.contrast_sign(stack, config.data.contrast)
+    if is_first:
+        print(f"{len(stack):,} particles, box {stack.box}, {stack.pixel_size:.3f} Å")
+        print(text)
+    try:
+        is_done = train(
+            config, stack, sign, output, device=device, on_preview=_draw_preview
+        )
+    except TrainingError as error:
+        print(f"multicryogan: {error}")
+        return 1
+    if is_first:
+        how = "done" if is_done else "stopped; the same command goes on"
+        print(f"{how}: {output}")
+    return 0
+
+
+def _draw_preview(preview: Preview, path: Path) -> None:
+    """Draw real and simulated images and central slices."""
+    from multicryogan.report.plots import plot_preview
+
+    plot_preview(preview.real, preview.fake, preview.volumes, path)

@@ -1,0 +1,86 @@
+"""`multicryogan volumes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multicryogan.cli import options
+from multicryogan.config import RunConfig
+from multicryogan.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def volumes(
+    run: Annotated[Path, Parameter(help="Run folder made by train.")],
+    *,
+    output: options.Output,
+    count: Annotated[int, Parameter(help="Maps along the latent.")] = 21,
+    latents: Annotated[
+        Path | None,
+        Parameter(help="Text file of latents, one per line, instead of even steps."),
+    ] = None,
+) -> int:
+    """Write maps (.mrc) along the latent, and latents.csv beside them."""
+    import torch
+
+    from multicryogan.io import whole_file, write_volume
+    from multicryogan.training import load_snapshot
+
+    generator, config, voxel_size = load_snapshot(run)
+    if count < 1:
+        raise InputError(f"--count is {count}; give 1 or more")
+    points = _points(config, count, latents)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {output}: {error.strerror}") from None
+    rows = []
+    for index, point in enumerate(points):
+        with torch.no_grad():
+            volume = generator(point[None])[0]
+        name = f"volume_{index:03d}.mrc"
+        write_volume(output / name, volume, voxel_size)
+        rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))
+    names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
+    with whole_file(output / "latents.csv") as path:
+        path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
+    print(
+        f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "
+        f"in {output}; open them all in ChimeraX"
+    )
+    return 0
+
+
+def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:
+    """(V, d) latents: from a file, or even steps along the first dimension."""
+    import warnings
+
+    import numpy as np
+    import torch
+
+    from multicryogan.priors import LatentPrior
+
+    kind, dimensions = config.latent.kind, config.latent.dimensions
+    if file is None:
+        return LatentPrior(kind, dimensions).path(count)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy no more than warns of no data
+            values = np.loadtxt(file, ndmin=2, dtype=np.float32)
+    except (OSError, ValueError, UserWarning) as error:
+        raise InputError(
+            f"{file} is no table of numbers: {error}; write one latent per line"
+        ) from None
+    if values.shape[1] != dimensions or not np.isfinite(values).all():
+        raise InputError(
+            f"{file} has {values.shape[1]} columns; the run has {dimensions} latent "
+            "dimensions, and all values must be finite"
+        )
+    if kind != "gaussian" and not ((values >= 0) & (values <= 1)).all():
+        raise InputError(f"{file}: latents of this run lie between 0 and 1")
+    return torch.from_numpy(values)

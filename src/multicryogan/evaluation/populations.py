@@ -1,0 +1,96 @@
+"""Shares of the conformations: the paper's rule, and a count of best matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
+
+FIRST, SECOND, TRANSITION = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Populations:
+    """Both FSCCC matrices, and the shares of the conformations."""
+
+    fsccc_raw: Tensor  # (N, N)
+    fsccc_aligned: Tensor  # (N, N), after aligning neighbours
+    paper_shares: tuple[float, ...]  # first, second, transition; raw matrix
+    paper_shares_aligned: tuple[float, ...]
+    matched_shares: tuple[float, ...]  # (M), of every true state
+
+
+def populations(
+    volumes: Tensor,
+    latents: Tensor,
+    weights: Tensor,
+    matched_state: Tensor,
+    state_count: int,
+) -> Populations:
+    """Count the conformations by the paper's rule and by best match.
+
+    Args:
+        volumes: (N, D, D, D) recovered densities in the order of the latent.
+        latents: (N, d) latents.
+        weights: (N,) shares of the particles.
+        matched_state: (N,) best-matching true state of each volume.
+        state_count: Number M of true states.
+
+    Returns:
+        Matrices and shares. Neither needs the alignment to the truth except the
+        shares by best match.
+    """
+    raw, straight = fsccc(volumes), fsccc_aligned(volumes, latents)
+    by_rule, by_rule_straight = (
+        tuple(shares(paper_rule(matrix), weights, 3).tolist())
+        for matrix in (raw, straight)
+    )
+    return Populations(
+        fsccc_raw=raw,
+        fsccc_aligned=straight,
+        paper_shares=by_rule,
+        paper_shares_aligned=by_rule_straight,
+        matched_shares=tuple(shares(matched_state, weights, state_count).tolist()),
+    )
+
+
+def paper_rule(matrix: Tensor, threshold: float = 0.5) -> Tensor:
+    """Assign every row of an FSCCC matrix to one of two ends.
+
+    Row n belongs to the first conformation if M[0, n] > threshold > M[L, n], to the
+    second if reversed, and is in transition otherwise.
+
+    Args:
+        matrix: (N, N) FSCCC matrix in the order of the latent, L = N - 1.
+        threshold: Area that divides alike from unlike; 0.5 in the paper.
+
+    Returns:
+        (N,) int64 labels FIRST, SECOND or TRANSITION.
+    """
+    first, last = matrix[0], matrix[-1]
+    labels = torch.full_like(first, TRANSITION, dtype=torch.int64)
+    labels[(first > threshold) & (last < threshold)] = FIRST
+    labels[(last > threshold) & (first < threshold)] = SECOND
+    return labels
+
+
+def shares(labels: Tensor, weights: Tensor, count: int) -> Tensor:
+    """Add up the weight behind every label.
+
+    With the labels of `paper_rule` and count 3 these are the paper's populations.
+    With the index of the best-matching true state and count M they are the share
+    of every true state among the recovered conformations.
+
+    Args:
+        labels: (N,) integer labels below count.
+        weights: (N,) weights of the latents; they need not sum to one.
+        count: Number of labels.
+
+    Returns:
+        (count,) shares that sum to one.
+    """
+    totals = torch.zeros(count, dtype=weights.dtype, device=weights.device)
+    return totals.index_add(0, labels, weights) / weights.sum()

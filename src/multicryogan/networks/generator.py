@@ -1,0 +1,203 @@
+"""Generators G: a latent to a volume."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multicryogan.fourier import fourier_resize
+from multicryogan.networks.blocks import UNet3d, legendre, soft_sphere, spectrum_shape
+
+LatentKind = Literal["segment", "uniform", "gaussian"]
+Z_GAIN = 40.0  # brings the paper's z, U(0, 0.025), to the order of one
+
+
+class Generator(nn.Module, ABC):
+    """Map latents (V, d) to densities (V, D, D, D).
+
+    Densities are those of the raw particle images; `scale` is the density of a voxel
+    whose parameter is one, so that one learning rate suits every data set.
+    """
+
+    scale: Tensor
+    sphere: Tensor
+    band: Tensor
+
+    def __init__(self, box: int) -> None:
+        """Set up what every generator has."""
+        super().__init__()
+        self.box = box
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("sphere", soft_sphere(box), persistent=False)
+        self.register_buffer("band", spectrum_shape(box, box))
+
+    @abstractmethod
+    def forward(self, latent: Tensor) -> Tensor:
+        """Make one volume per latent: (V, d) to (V, D, D, D)."""
+
+    @abstractmethod
+    def resized(self, box: int) -> Generator:
+        """Copy to another box; the copy makes the same images, resized."""
+
+    @abstractmethod
+    def voxels(self) -> list[nn.Parameter]:
+        """Parameters that are voxels; all others are network weights."""
+
+    def hold_motion(self, is_held: bool) -> None:
+        """Hold every volume at the mean, or let the latent act."""
+
+    def open_band(self, shell: float) -> None:
+        """Let free voxels hold frequencies up to a shell."""
+        self.band.copy_(spectrum_shape(self.box, shell))
+
+    def shaped(self, voxels: Tensor) -> Tensor:
+        """Give voxels (..., D, D, D) the spectrum of a molecule."""
+        size = voxels.shape[-3:]
+        spectrum = torch.fft.rfftn(voxels, dim=(-3, -2, -1)) * self.band
+        volume: Tensor = torch.fft.irfftn(spectrum, s=size, dim=(-3, -2, -1))
+        return volume
+
+
+class VolumeGenerator(Generator):
+    """One free volume whatever the latent: CryoGAN."""
+
+    def __init__(self, start: Tensor) -> None:
+        """Start from `start` (D, D, D)."""
+        super().__init__(start.shape[-1])
+        self.mean = nn.Parameter(start.clone())
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return the volume once per latent: (V, d) to (V, D, D, D)."""
+        volume = self.scale * self.sphere * functional.relu(self.shaped(self.mean))
+        return volume.expand(latent.shape[0], -1, -1, -1)
+
+    def resized(self, box: int) -> VolumeGenerator:
+        """Copy to another box."""
+        other = VolumeGenerator(fourier_resize(self.mean.detach(), box, 3))
+        other.scale.copy_(self.scale * self.box / box)
+        return other
+
+    def voxels(self) -> list[nn.Parameter]:
+        """Return the volume."""
+        return [self.mean]
+
+
+class ComponentGenerator(Generator):
+    """A mean volume and linear components of the motion.
+
+    `G(z) = sphere * relu(mean + sum_k a_k(z) B_k)`, with `a_k` a Legendre polynomial
+    of the latent plus a small network: smooth for a continuous motion, and able to
+    turn steep for discrete states.
+    """
+
+    gate: Tensor
+
+    def __init__(
+        self,
+        mean: Tensor,
+        components: Tensor,
+        dimensions: int,
+        hidden: int,
+        latent_kind: LatentKind,
+    ) -> None:
+        """Start from a mean (D, D, D) and components (K, D, D, D)."""
+        super().__init__(mean.shape[-1])
+        self.mean = nn.Parameter(mean.clone())
+        self.components = nn.Parameter(components.clone())
+        self.dimensions, self.hidden = dimensions, hidden
+        self.latent_kind: LatentKind = latent_kind
+        count = components.shape[0]
+        self.network = nn.Sequential(
+            nn.Linear(dimensions, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, count),
+        )
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)  # start at the polynomials alone
+        nn.init.zeros_(last.bias)
+        self.register_buffer("gate", torch.ones(()))
+
+    def coefficients(self, latent: Tensor) -> Tensor:
+        """Weights of the components: (V, d) to (V, K)."""
+        position = 2 * self._unit(latent) - 1
+        count = self.components.shape[0]
+        degrees = math.ceil(count / self.dimensions)
+        # Degree by degree over the dimensions, so that each has its linear term first.
+        basis = legendre(position, degrees).transpose(-1, -2).flatten(-2)
+        weights: Tensor = basis[..., :count] + self.network(position)
+        return weights
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Make one volume per latent: (V, d) to (V, D, D, D)."""
+        weights = self.gate * self.coefficients(latent)
+        motion = torch.tensordot(weights, self.shaped(self.components), 1)
+        volume = self.shaped(self.mean) + motion
+        return self.scale * self.sphere * functional.relu(volume)
+
+    def resized(self, box: int) -> ComponentGenerator:
+        """Copy to another box."""
+        other = ComponentGenerator(
+            fourier_resize(self.mean.detach(), box, 3),
+            fourier_resize(self.components.detach(), box, 3),
+            self.dimensions,
+            self.hidden,
+            self.latent_kind,
+        )
+        other.network.load_state_dict(self.network.state_dict())
+        other.scale.copy_(self.scale * self.box / box)
+        other.gate.copy_(self.gate)
+        return other
+
+    def voxels(self) -> list[nn.Parameter]:
+        """Return the mean and the components."""
+        return [self.mean, self.components]
+
+    def hold_motion(self, is_held: bool) -> None:
+        """Hold every volume at the mean, or let the latent act."""
+        self.gate.fill_(0.0 if is_held else 1.0)
+        # Without gradients Adam leaves them out. Counting updates with gradient zero
+        # would make its first real ones several times too large.
+        self.components.requires_grad_(not is_held)
+        self.network.requires_grad_(not is_held)
+
+    def _unit(self, latent: Tensor) -> Tensor:
+        """Bring latents of any law to the unit box."""
+        if self.latent_kind != "gaussian":
+            return latent
+        share: Tensor = torch.special.ndtr(latent)
+        return share
+
+
+class ConvolutionGenerator(Generator):
+    """A 3D network on the paper's segment: `G((1 - alpha) z0 + alpha z1)`."""
+
+    endpoints: Tensor
+
+    def __init__(self, endpoints: Tensor, channels: int) -> None:
+        """Build for frozen `endpoints` z0, z1 (2, D, D, D)."""
+        super().__init__(endpoints.shape[-1])
+        self.register_buffer("endpoints", endpoints.clone())
+        self.network = UNet3d(channels)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Make one volume per alpha: (V, 1) to (V, D, D, D)."""
+        first, second = self.endpoints
+        mixed = torch.lerp(first, second, latent[:, :, None, None])
+        volume: Tensor = self.network(Z_GAIN * mixed)
+        return self.scale * self.sphere * volume
+
+    def resized(self, box: int) -> ConvolutionGenerator:
+        """Refuse: the network is bound to the box of its endpoints."""
+        raise AssertionError(f"a 3D network cannot change its box to {box}")
+
+    def voxels(self) -> list[nn.Parameter]:
+        """Return nothing: all parameters are weights."""
+        return []

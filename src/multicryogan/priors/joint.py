@@ -1,0 +1,58 @@
+"""The law of the imaging parameters: p_theta, p_t and p_c of Algorithm 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from multicryogan.imaging import CTFParams, ImagingParams
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingPrior:
+    """Uniform views, Gaussian shifts, and optics of randomly chosen particles.
+
+    Attributes:
+        optics: Optics of the data set's particles, each field (N,), or None where
+            images carry no CTF. All fields of a row are drawn together, so that
+            groups, defoci and astigmatism keep their joint law.
+        shift_sigma_angstrom: Standard deviation of each shift component.
+        seed: Seed of every draw.
+    """
+
+    optics: CTFParams | None
+    shift_sigma_angstrom: float
+    seed: int
+
+    def sample(
+        self, volumes: int, poses: int, purpose: str, step: int
+    ) -> ImagingParams:
+        """Draw the parameters of `poses` images of each of `volumes` volumes.
+
+        Args:
+            volumes: Number of volumes V.
+            poses: Images per volume P.
+            purpose: Separates the draws of training, previews and tests.
+            step: Update at which they are drawn.
+
+        Returns:
+            Parameters of batch shape (V, P).
+        """
+
+        def draw(name: str) -> torch.Generator:
+            return stream(self.seed, f"{purpose}/{name}", step=step)
+
+        rotation = random_rotations((volumes, poses), draw("pose"))
+        shift = None
+        if self.shift_sigma_angstrom > 0:
+            normal = torch.randn((volumes, poses, 2), generator=draw("shift"))
+            shift = self.shift_sigma_angstrom * normal
+        optics = None
+        if self.optics is not None:
+            count = self.optics.defocus_u_angstrom.shape[0]
+            rows = torch.randint(count, (volumes * poses,), generator=draw("optics"))
+            optics = self.optics.select(rows).reshape(volumes, poses)
+        return ImagingParams(rotation, shift, optics)

@@ -1,0 +1,38 @@
+"""The law of the latent: p_z of Algorithm 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LatentPrior:
+    """Law of latents; `segment` is the paper's alpha ~ U(0, 1)."""
+
+    kind: Literal["segment", "uniform", "gaussian"]
+    dimensions: int
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw latents: (count, d)."""
+        shape = (count, self.dimensions)
+        if self.kind == "gaussian":
+            return torch.randn(shape, generator=generator)
+        return torch.rand(shape, generator=generator)
+
+    def path(self, count: int) -> Tensor:
+        """Place evenly probable steps along the first dimension: (count, d).
+
+        The ends are 0 and 1 on a segment or box, the 1st and 99th percentile of a
+        Gaussian; other dimensions stay at their median.
+        """
+        position = torch.linspace(0, 1, count)
+        latents = torch.full((count, self.dimensions), 0.5)
+        latents[:, 0] = position
+        if self.kind != "gaussian":
+            return latents
+        quantiles: Tensor = torch.special.ndtri(latents.clamp(0.01, 0.99))
+        return quantiles

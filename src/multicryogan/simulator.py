@@ -1,0 +1,101 @@
+"""Algorithm 1: the one way images are made from a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.imaging import CTFParams, ImagingParams, form_images
+from multicryogan.imaging.noise import sample_noise
+from multicryogan.priors import ImagingPrior, LatentPrior
+from multicryogan.rng import Shard, stream
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBatch:
+    """What Algorithm 1 drew and made, V volumes with P poses each."""
+
+    latent: Tensor  # (V, d)
+    volume: Tensor  # (V, D, D, D)
+    params: ImagingParams  # batch shape (V, P)
+    clean: Tensor  # (V, P, D, D) images without noise
+    noisy: Tensor  # (V, P, D, D)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """Draw conformations and imaging parameters, form images, add noise.
+
+    Every process draws the parameters of the whole batch and keeps its shard, and the
+    noise of each volume's images has a stream of its own: the images of a step are
+    the same whatever the number of processes.
+    """
+
+    latent_prior: LatentPrior
+    imaging_prior: ImagingPrior
+    voxel_size: float
+    seed: int
+    shard: Shard = Shard()
+    device: str = "cpu"
+
+    def sample(
+        self,
+        generator: Callable[[Tensor], Tensor],
+        noise_power: Tensor,
+        batch: tuple[int, int],
+        step: int,
+        *,
+        purpose: str = "train",
+        max_shell: int | None = None,
+    ) -> SimulatedBatch:
+        """Run Algorithm 1 once.
+
+        Args:
+            generator: Maps latents (V, d) to volumes (V, D, D, D).
+            noise_power: (D//2+1,) noise power of each shell.
+            batch: Volumes V and poses per volume P of the whole batch.
+            step: Update at which images are drawn.
+            purpose: Separates the draws of training, previews and tests.
+            max_shell: Clean images hold no mode beyond this shell; None: all.
+
+        Returns:
+            This process's shard of the batch.
+        """
+        volumes, poses = batch
+        mine = self.shard.share(volumes)
+        latents = stream(self.seed, f"{purpose}/latent", step=step)
+        latent = self.latent_prior.sample(volumes, latents)[mine].to(self.device)
+        params = self.imaging_prior.sample(volumes, poses, purpose, step)
+        params = _take(params, mine, self.device)
+        volume = generator(latent)
+        clean = form_images(volume, params, self.voxel_size, max_shell)
+        noise = [
+            sample_noise(
+                tuple(clean.shape[1:]),
+                noise_power,
+                stream(
+                    self.seed,
+                    f"{purpose}/noise",
+                    rank=index,
+                    step=step,
+                    device=self.device,
+                ),
+            )
+            for index in range(volumes)[mine]
+        ]
+        return SimulatedBatch(latent, volume, params, clean, clean + torch.stack(noise))
+
+
+def _take(params: ImagingParams, rows: slice, device: str) -> ImagingParams:
+    """Keep the parameters of some volumes, on a device."""
+    index = torch.arange(params.rotation.shape[0])[rows]
+    shift, optics = params.shift_angstrom, params.ctf
+    moved: CTFParams | None = None if optics is None else optics.select(index)
+    return ImagingParams(
+        params.rotation[index].to(device),
+        None if shift is None else shift[index].to(device),
+        None if moved is None else moved.to(device),
+    )

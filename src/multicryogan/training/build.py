@@ -1,0 +1,162 @@
+"""The players as the config describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf, nextafter
+
+import torch
+from torch import nn
+
+from multicryogan.config import RunConfig
+from multicryogan.errors import InputError
+from multicryogan.networks import (
+    ComponentGenerator,
+    ConvolutionGenerator,
+    Generator,
+    PooledDiscriminator,
+    StridedDiscriminator,
+    VolumeGenerator,
+    fast_precision,
+)
+from multicryogan.networks.blocks import gaussian_blob
+from multicryogan.rng import stream
+from multicryogan.tables import to_dict
+
+COUNT, AMOUNT, SHARE = (1, inf), (0, inf), (0, 1)
+DECAY = (0, nextafter(1, 0))  # forgets at last
+BOUNDS: dict[str, tuple[float, float]] = {
+    "data.background_radius": (0.1, 1.4),  # the corners are at the root of two
+    "latent.dimensions": COUNT,
+    "generator.components": COUNT,
+    "generator.hidden": COUNT,
+    "generator.channels": COUNT,
+    "discriminator.channels": COUNT,
+    "discriminator.hidden": COUNT,
+    "imaging.shift_sigma_angstrom": AMOUNT,
+    "train.images": AMOUNT,
+    "train.time_limit": AMOUNT,
+    "train.volumes_per_batch": COUNT,
+    "train.poses_per_volume": COUNT,
+    "train.discriminator_steps": COUNT,
+    "train.penalty_weight": AMOUNT,
+    "train.penalty_interval": COUNT,
+    "train.generator_rate": AMOUNT,
+    "train.network_rate": AMOUNT,
+    "train.discriminator_rate": AMOUNT,
+    "train.beta1": DECAY,
+    "train.beta2": DECAY,
+    "train.average_decay": DECAY,
+    "train.rate_decay_factor": SHARE,
+    "train.coarse_share": SHARE,
+    "train.motion_start": SHARE,
+    "output.log_steps": COUNT,
+}
+COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
+
+
+def build_generator(config: RunConfig, box: int) -> Generator:
+    """Make the generator of a run at `box`, with its random start."""
+    shape = config.generator
+    draws = stream(config.train.seed, "start")
+    if shape.kind == "cnn":
+        endpoints = torch.rand((2, box, box, box), generator=draws)
+        with seeded(config.train.seed, "weights/generator"):
+            return ConvolutionGenerator(
+                endpoints * shape.endpoint_range, shape.channels
+            )
+    mean = gaussian_blob(box, draws)
+    if shape.kind == "volume":
+        return VolumeGenerator(mean)
+    motions = [gaussian_blob(box, draws) for _ in range(shape.components)]
+    uneven = torch.stack([m - mean for m in motions])
+    with seeded(config.train.seed, "weights/generator"):
+        return ComponentGenerator(
+            mean,
+            COMPONENT_START * uneven,
+            config.latent.dimensions,
+            shape.hidden,
+            config.latent.kind,
+        )
+
+
+def build_discriminator(config: RunConfig, box: int, device: str) -> nn.Module:
+    """Make the discriminator of a run at `box`, with its random start."""
+    shape = config.discriminator
+    is_auto = shape.precision == "auto"
+    precision = fast_precision(device) if is_auto else torch.float32
+    kinds = {"strided": StridedDiscriminator, "pooled": PooledDiscriminator}
+    with seeded(config.train.seed, f"weights/discriminator/{box}"):
+        made = kinds[shape.kind](box, shape.channels, shape.hidden, precision)
+    return made.to(device)
+
+
+def check_config(config: RunConfig, processes: int) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: With both settings and the cure.
+    """
+    _check_bounds(config)
+    train, box = config.train, config.data.box
+    rules = (
+        (
+            train.images <= 0 and train.time_limit <= 0,
+            "neither a number of images nor a time limit is set; "
+            "give --images or --time-limit",
+        ),
+        (
+            config.latent.kind == "segment" and config.latent.dimensions != 1,
+            f"latent.kind segment has one dimension, not {config.latent.dimensions}; "
+            "set latent.kind to uniform",
+        ),
+        (
+            config.generator.kind == "cnn" and config.latent.kind != "segment",
+            f"generator.kind cnn needs latent.kind segment, not {config.latent.kind}",
+        ),
+        (
+            config.generator.kind == "cnn" and train.coarse_share > 0,
+            "generator.kind cnn has no coarse stage; set train.coarse_share to 0",
+        ),
+        (
+            config.generator.kind == "cnn" and box % 4 != 0,
+            f"generator.kind cnn needs a box that is a multiple of 4, not {box}",
+        ),
+        (
+            box < 16 or box % 2 != 0,
+            f"data.box is {box}; it must be even and at least 16",
+        ),
+        (
+            train.volumes_per_batch % processes != 0,
+            f"train.volumes_per_batch {train.volumes_per_batch} does not divide over "
+            f"{processes} processes; choose a multiple of {processes}",
+        ),
+    )
+    for is_broken, message in rules:
+        if is_broken:
+            raise InputError(message)
+
+
+def _check_bounds(config: RunConfig) -> None:
+    """Refuse numbers with which no run can work."""
+    values = to_dict(config)
+    for key, (low, high) in BOUNDS.items():
+        part, name = key.split(".")
+        value = values[part][name]
+        if not low <= value <= high:
+            allowed = (
+                f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
+            )
+            raise InputError(f"{key} is {value:g}; it must be {allowed}")
+
+
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Start torch's own random state from a named stream inside a block.
+
+    The initialisers of torch.nn take no generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, name).initial_seed())
+        yield

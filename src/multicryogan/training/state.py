@@ -1,0 +1,138 @@
+"""Checkpoints (all that resuming needs) and snapshots (the averaged generator)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RunConfig, run_config
+from multicryogan.errors import InputError
+from multicryogan.networks import Generator
+from multicryogan.tables import to_dict
+from multicryogan.training.build import build_generator
+
+KEPT_CHECKPOINTS = 3
+SNAPSHOT = "snapshot.safetensors"
+
+
+def save_checkpoint(run: Path, state: dict[str, Any]) -> Path:
+    """Write a checkpoint atomically and keep the last three.
+
+    Args:
+        run: Run folder.
+        state: Tensors and plain values, with the key "step".
+
+    Raises:
+        InputError: The disk is full or the folder not writable; earlier checkpoints
+            are as they were.
+    """
+    folder = run / "checkpoints"
+    path = folder / f"step_{state['step']:08d}.pt"
+    temporary = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write {path}: {error}; earlier checkpoints are kept: make room "
+            "and give the same command to go on"
+        ) from None
+    for old in sorted(folder.glob("step_*.pt"))[:-KEPT_CHECKPOINTS]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(run: Path, device: str) -> dict[str, Any] | None:
+    """Read the newest checkpoint that is whole; None if there is none.
+
+    Raises:
+        InputError: There are checkpoints, and none can be read.
+    """
+    paths = sorted((run / "checkpoints").glob("step_*.pt"), reverse=True)
+    for path in paths:
+        try:
+            state: dict[str, Any] = torch.load(
+                path, map_location=device, weights_only=True
+            )
+        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else "it is empty"
+            print(f"{path} cannot be read ({reason}); trying the one before")
+            continue
+        return state
+    if paths:
+        raise InputError(
+            f"no checkpoint in {run / 'checkpoints'} can be read; delete that folder "
+            "to begin again, or choose another one with -o"
+        )
+    return None
+
+
+def save_snapshot(
+    run: Path, generator: Generator, config: RunConfig, pixel_size: float
+) -> None:
+    """Write the averaged generator as users share it: tensors and a text header."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    header = {
+        "config": json.dumps(to_dict(config)),
+        "box": str(generator.box),
+        "voxel_size": repr(pixel_size),
+    }
+    tensors = {k: v.detach().contiguous() for k, v in generator.state_dict().items()}
+    path = run / SNAPSHOT
+    temporary = path.with_suffix(".tmp")
+    try:
+        save_file(tensors, temporary, header)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write {path}: {error}; make room and give the same command"
+        ) from None
+
+
+def load_snapshot(run: Path) -> tuple[Generator, RunConfig, float]:
+    """Read the generator of a run.
+
+    Returns:
+        generator: In evaluation mode.
+        config: The run's resolved config.
+        voxel_size: Å per voxel of its volumes.
+
+    Raises:
+        InputError: There is no snapshot, or it is not one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = run / SNAPSHOT
+    if not path.is_file():
+        raise InputError(f"no {SNAPSHOT} in {run}; give a run folder made by train")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        config = run_config(json.loads(header["config"]))
+        box, voxel_size = int(header["box"]), float(header["voxel_size"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a snapshot of multicryogan: {error}") from None
+    generator = build_generator(config, box)
+    try:
+        generator.load_state_dict(tensors)
+    except RuntimeError:
+        raise InputError(
+            f"{path} is not a snapshot of multicryogan: its tensors are not those of "
+            "its config"
+        ) from None
+    return generator.eval(), config, voxel_size

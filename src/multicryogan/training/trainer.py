@@ -1,0 +1,325 @@
+"""Algorithm 2: the adversarial game, stage by stage."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RunConfig
+from multicryogan.data.preprocess import standardise
+from multicryogan.data.view import View
+from multicryogan.errors import InputError
+from multicryogan.imaging.noise import radial_power
+from multicryogan.io import ParticleStack
+from multicryogan.rng import Shard, stream
+from multicryogan.training.build import build_generator
+from multicryogan.training.distributed import average, from_first
+from multicryogan.training.monitor import Monitor
+from multicryogan.training.players import Players
+from multicryogan.training.schedule import Schedule
+from multicryogan.training.stage import Stage, open_stage, starting_scale
+from multicryogan.training.state import load_checkpoint, save_checkpoint, save_snapshot
+from multicryogan.training.steps import discriminator_step, generator_step
+
+CALIBRATION_STEPS = 4  # updates between two looks at the noise
+PREVIEW_VOLUMES = 3
+REMEDY = "earlier checkpoints are untouched, lower the learning rates and start again"
+PREVIEW_BATCH = (4, 2)  # volumes and poses of the simulated images shown
+
+
+class TrainingError(RuntimeError):
+    """The game broke down: a tensor is not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a preview picture shows."""
+
+    real: Tensor  # (B, D, D) as the discriminator sees them
+    fake: Tensor  # (B, D, D)
+    volumes: Tensor  # (V, D, D, D) of the averaged generator along the latent
+    voxel_size: float
+    step: int
+
+
+class Trainer:
+    """Play the game until the images or the time are used up."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        stack: ParticleStack,
+        sign: int,
+        run: Path,
+        *,
+        shard: Shard,
+        device: str,
+        on_preview: Callable[[Preview, Path], None] | None = None,
+    ) -> None:
+        """Set up the first stage, or the one of the newest checkpoint."""
+        self.config, self.stack, self.sign, self.run = config, stack, sign, run
+        self.shard, self.device, self.on_preview = shard, device, on_preview
+        self.schedule = Schedule(config)
+        self.step, self.images_seen, self.seconds = 0, 0, 0.0
+        self.is_stopping = False
+        state = load_checkpoint(run, device)
+        if state is None:
+            self._start()
+        else:
+            self._resume(state)
+        self.monitor = Monitor(run, self.step) if shard.rank == 0 else None
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, the same on every process."""
+        train = self.config.train
+        share = 0.0
+        if train.images > 0:
+            share = self.images_seen / train.images
+        if train.time_limit > 0:
+            elapsed = from_first(self.seconds, self.device)
+            share = max(share, elapsed / (60 * train.time_limit))
+        return min(share, 1.0)
+
+    def train(self) -> bool:
+        """Run Algorithm 2; return whether it came to its end."""
+        output = self.config.output
+        saved = previewed = self.seconds
+        while (progress := self.progress) < 1 and not self._must_stop():
+            start = time.monotonic()
+            if self.schedule.stage(progress) > self.stage_index:
+                self._next_stage()
+            self._follow_schedule(progress)
+            metrics = self._update(self.stage.view(self.schedule.shell(progress)))
+            self.seconds += time.monotonic() - start
+            self._tell(progress, metrics)
+            if self.seconds - saved > 60 * output.checkpoint_minutes:
+                self.save()
+                saved = self.seconds
+            if self.seconds - previewed > 60 * output.preview_minutes:
+                self.preview(progress)
+                previewed = self.seconds
+        if self.monitor is not None:
+            self.monitor.close()
+        self.save()
+        self.preview(progress)
+        self._must_stop()  # wait: all leave together, once the files are there
+        return progress >= 1
+
+    def save(self) -> None:
+        """Write checkpoint and snapshot; the first process alone does."""
+        if self.shard.rank != 0:
+            return
+        if culprit := self.players.culprit():
+            raise TrainingError(
+                f"{culprit} is not finite at step {self.step}: nothing was saved; "
+                f"{REMEDY}"
+            )
+        state = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "seconds": self.seconds,
+            "stage": self.stage_index,
+            "noise_power": self.stage.noise.power,
+            **self.players.state(),
+        }
+        save_checkpoint(self.run, state)
+        save_snapshot(
+            self.run, self.players.averaged, self.config, self.stage.pixel_size
+        )
+
+    def preview(self, progress: float) -> None:
+        """Show real and simulated images and a few volumes; the first process does."""
+        if self.on_preview is None or self.shard.rank != 0:
+            return
+        view = self.stage.view(self.schedule.shell(progress))
+        generator = self.players.averaged
+        # The first process alone draws here: a shard of a preview would be no preview.
+        alone = self.stage.alone()
+        with torch.no_grad():
+            batch = alone.simulate(generator, view, self.step, "preview", PREVIEW_BATCH)
+            count = math.prod(PREVIEW_BATCH)
+            real = alone.sampler.batch(count, self.step, "preview")
+            along = alone.simulator.latent_prior.path(PREVIEW_VOLUMES).to(self.device)
+            shown = Preview(
+                view(real),
+                view(batch.noisy.flatten(0, 1)),
+                generator(along),
+                alone.pixel_size,
+                self.step,
+            )
+        folder = self.run / "previews"
+        path = folder / f"step_{self.step:08d}.png"
+        try:
+            folder.mkdir(exist_ok=True)
+            self.on_preview(shown, path)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path}: {error.strerror}; make room and give the same "
+                "command to go on"
+            ) from None
+
+    def _update(self, view: View) -> dict[str, float]:
+        """Do k discriminator updates, then one of the generator."""
+        train, players = self.config.train, self.players
+        scalars: dict[str, Tensor] = {}
+        for k in range(train.discriminator_steps):
+            draw = self.step * train.discriminator_steps + k
+            is_last = k == train.discriminator_steps - 1
+            with torch.set_grad_enabled(is_last):
+                batch = self.stage.simulate(players.generator, view, draw)
+                raw = batch.noisy.flatten(0, 1)
+                fake = view(raw)
+            real = view(self.stage.real(draw))
+            scalars |= self._update_discriminator(real, fake.detach(), draw)
+        metrics = self._checked(scalars)  # before the generator listens to it
+        scalars = generator_step(
+            players.discriminator,
+            players.generator,
+            players.generator_optimizer,
+            real,
+            fake,
+            train.loss,
+        )
+        players.average.update_parameters(players.generator)
+        if self.step % CALIBRATION_STEPS == 0:
+            self._calibrate(raw.detach())
+        self.step += 1
+        self.images_seen += train.volumes_per_batch * train.poses_per_volume
+        scalars["motion"] = _motion(batch.volume.detach())
+        return metrics | self._checked(scalars)
+
+    def _update_discriminator(
+        self, real: Tensor, fake: Tensor, draw: int
+    ) -> dict[str, Tensor]:
+        """Do one discriminator update, with the penalty when it is due."""
+        train = self.config.train
+        is_due = draw % train.penalty_interval == 0
+        weight = train.penalty_weight * train.penalty_interval if is_due else 0.0
+        count = train.volumes_per_batch * train.poses_per_volume
+        mix = torch.rand(count, generator=stream(train.seed, "mix", step=draw))
+        return discriminator_step(
+            self.players.discriminator,
+            self.players.discriminator_optimizer,
+            real,
+            fake,
+            train.loss,
+            weight,
+            mix[self.shard.share(count)].to(self.device),
+        )
+
+    def _calibrate(self, raw: Tensor) -> None:
+        """Bring the power of simulated images to that of the real ones."""
+        standard = standardise(raw, self.stage.preprocessing)
+        self.stage.noise.follow(average(radial_power(standard)))
+
+    def _follow_schedule(self, progress: float) -> None:
+        """Set learning rates and open the motion when they are due."""
+        self.players.set_rates(self.schedule.rate_factor(progress))
+        self.players.hold_motion(not self.schedule.is_motion_open(progress))
+        self.players.open_band(self.schedule.shell(progress))
+
+    def _start(self) -> None:
+        """Begin a run: a rough ball as strong as the signal, a fresh opponent."""
+        self._open_stage(0)
+        generator = build_generator(self.config, self.stage.box).to(self.device)
+        generator.scale.fill_(starting_scale(self.stage, generator))
+        self.players = Players(self.config, generator, generator, self.device)
+        self._warm_up()
+
+    def _next_stage(self) -> None:
+        """Go on at a finer box with the generator so far and a fresh opponent."""
+        self._open_stage(self.stage_index + 1)
+        box, old = self.stage.box, self.players
+        self.players = Players(
+            self.config,
+            old.generator.resized(box),
+            old.averaged.resized(box),
+            self.device,
+        )
+        self._warm_up()
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written."""
+        self._open_stage(state["stage"])
+        generator = build_generator(self.config, self.stage.box)
+        self.players = Players(self.config, generator, generator, self.device)
+        self.players.restore(state)
+        self.stage.noise.power = state["noise_power"]
+        self.step, self.images_seen = state["step"], state["images_seen"]
+        self.seconds = state["seconds"]
+
+    def _open_stage(self, index: int) -> None:
+        self.stage_index = index
+        self.stage: Stage = open_stage(
+            self.config,
+            self.stack,
+            self.sign,
+            self.schedule.boxes[index],
+            self.shard,
+            self.device,
+        )
+
+    def _warm_up(self) -> None:
+        """Train a fresh discriminator before the generator listens to it."""
+        progress = self.progress
+        self._follow_schedule(progress)
+        view = self.stage.view(self.schedule.shell(progress))
+        for draw in range(self.config.train.discriminator_warmup):
+            purpose = f"warm-up/{self.stage_index}"
+            with torch.no_grad():
+                batch = self.stage.simulate(self.players.generator, view, draw, purpose)
+                fake = view(batch.noisy.flatten(0, 1))
+            real = view(self.stage.real(draw, purpose))
+            self._update_discriminator(real, fake, draw)
+            if draw % CALIBRATION_STEPS == 0:
+                self._calibrate(batch.noisy.flatten(0, 1))
+
+    def _checked(self, scalars: dict[str, Tensor]) -> dict[str, float]:
+        """Average over the processes; a number that is not finite stops the run."""
+        means = average(torch.stack([x.float() for x in scalars.values()])).tolist()
+        metrics = dict(zip(scalars, means, strict=True))
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                culprit = self.players.culprit() or "an image or an empty volume"
+                raise TrainingError(
+                    f"{name} is {value} at step {self.step}: first bad tensor is "
+                    f"{culprit}; {REMEDY}"
+                )
+        return metrics
+
+    def _tell(self, progress: float, metrics: dict[str, float]) -> None:
+        """Log and show this update."""
+        if self.monitor is None:
+            return
+        shell = min(self.schedule.shell(progress), self.stage.box / 2)
+        facts = {
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "minutes": self.seconds / 60,
+            "box": self.stage.box,
+            "resolution": self.stage.box * self.stage.pixel_size / shell,
+            **metrics,
+        }
+        if self.step % self.config.output.log_steps == 0:
+            self.monitor.log(facts)
+        self.monitor.show(progress, facts)
+
+    def _must_stop(self) -> bool:
+        """Whether any process was asked to stop; all agree."""
+        asked = torch.tensor([float(self.is_stopping)], device=self.device)
+        return bool(average(asked) > 0)
+
+
+def _motion(volumes: Tensor) -> Tensor:
+    """Size of the motion: deviation over the latent, as a share of the mean."""
+    mean = average(volumes.mean(0))
+    variance = average((volumes - mean).square().mean())
+    return (variance / mean.square().mean()).sqrt()

@@ -1,0 +1,96 @@
+"""Power spectra of the particles."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from multicryogan.data.preprocess import Preprocessing
+from multicryogan.data.spectra import Spectra, smooth, survey
+from multicryogan.imaging import sample_noise
+from multicryogan.io import ParticleStack, read_particles, write_stack
+from multicryogan.rng import stream
+from training_data import tiny_stack
+
+BOX = 32
+PREPROCESSING = Preprocessing(BOX, 1, 14.0, 2.0)
+
+
+def coloured_power(box: int = BOX) -> torch.Tensor:
+    return 2 * torch.exp(-1.5 * torch.linspace(0, 1, box // 2 + 1))
+
+
+@pytest.fixture(scope="module")
+def noise_stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
+    images = sample_noise((600, BOX, BOX), coloured_power(), stream(0, "noise"))
+    path = tmp_path_factory.mktemp("noise") / "noise.mrcs"
+    write_stack(path, 5 + images, 4.0)
+    return read_particles(path)
+
+
+@pytest.mark.parametrize("box", [16, 17, 64])
+def test_smoothing_is_exact_for_a_log_cubic_spectrum(box: int) -> None:
+    x = torch.linspace(0, 1, box // 2 + 1, dtype=torch.float64)
+    power = torch.exp(0.3 - 2 * x + 1.5 * x**2 - 0.7 * x**3)
+    torch.testing.assert_close(smooth(power), power, rtol=1e-6, atol=0)
+
+
+def test_smoothing_does_not_look_at_the_first_and_last_shell() -> None:
+    power = coloured_power().double()
+    spoiled = power.clone()
+    spoiled[0], spoiled[-1] = 0.0, 1e9
+    torch.testing.assert_close(smooth(spoiled), power, rtol=1e-6, atol=0)
+
+
+def test_smoothing_keeps_the_type_of_its_input() -> None:
+    assert smooth(coloured_power()).dtype == torch.float32
+
+
+def test_smoothing_an_empty_shell_stays_finite() -> None:
+    power = coloured_power()
+    power[5] = 0.0
+    assert smooth(power).isfinite().all()
+
+
+def test_the_rim_of_pure_noise_has_the_power_of_the_noise(
+    noise_stack: ParticleStack,
+) -> None:
+    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu")
+    torch.testing.assert_close(
+        spectra.rim[2:-1], coloured_power()[2:-1], rtol=0.15, atol=0
+    )
+
+
+def test_whole_images_of_pure_noise_have_the_same_power(
+    noise_stack: ParticleStack,
+) -> None:
+    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu")
+    torch.testing.assert_close(
+        spectra.raw[2:-1], coloured_power()[2:-1], rtol=0.1, atol=0
+    )
+
+
+def test_white_noise_is_one_number_for_all_shells(noise_stack: ParticleStack) -> None:
+    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu", is_white=True)
+    assert len(spectra.rim.unique()) == 1
+
+
+def test_pure_noise_has_no_signal(noise_stack: ParticleStack) -> None:
+    assert survey(noise_stack, PREPROCESSING, 0, "cpu").snr() < 0.05
+
+
+def test_snr_is_signal_over_noise_variance() -> None:
+    rim, raw = torch.full((17,), 2.0), torch.full((17,), 3.0)
+    assert Spectra(rim, raw, raw).snr() == pytest.approx(0.5)
+
+
+def test_standardised_images_have_unit_background(tmp_path: Path) -> None:
+    spectra = survey(tiny_stack(tmp_path), PREPROCESSING, 0, "cpu")
+    # Signal adds to a background of one; the window takes the corners away.
+    assert 0.5 < spectra.standard[10:15].mean() < 1.2
+    assert spectra.standard[3] > spectra.standard[13]
+
+
+def test_a_survey_repeats(noise_stack: ParticleStack) -> None:
+    first, again = (survey(noise_stack, PREPROCESSING, 1, "cpu") for _ in range(2))
+    assert torch.equal(first.raw, again.raw)

@@ -1,0 +1,50 @@
+"""Scores of both discriminators."""
+
+import pytest
+import torch
+from torch import nn
+
+from multicryogan.networks import PooledDiscriminator, StridedDiscriminator
+
+KINDS = [StridedDiscriminator, PooledDiscriminator]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("box", [16, 18, 32, 34, 48, 64])
+def test_one_score_per_image_at_every_even_box(kind: type[nn.Module], box: int) -> None:
+    torch.manual_seed(0)
+    scores = kind(box, 4, 8)(torch.randn(3, box, box))
+    assert scores.shape == (3,)
+    assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_a_batch_do_not_see_each_other(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    discriminator, images = kind(32, 4, 8), torch.randn(3, 32, 32)
+    torch.testing.assert_close(
+        discriminator(images)[1:2], discriminator(images[1:2]), atol=1e-6, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("box", [16, 32])
+def test_every_weight_gets_a_gradient(kind: type[nn.Module], box: int) -> None:
+    torch.manual_seed(0)
+    discriminator = kind(box, 4, 8)
+    discriminator(torch.randn(8, box, box)).square().sum().backward()
+    for name, parameter in discriminator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_channels_double_twice_at_most() -> None:
+    layers = StridedDiscriminator(64, 4, 8).features
+    widths = [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
+    assert widths == [4, 8, 16, 16]
+
+
+def test_the_pooled_discriminator_doubles_its_channels_with_each_halving() -> None:
+    layers = PooledDiscriminator(32, 4, 8).features
+    widths = [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
+    assert widths == [4, 8, 16]

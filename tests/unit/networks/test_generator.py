@@ -1,0 +1,203 @@
+"""Volumes of the three generators."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from multicryogan.fourier import fourier_resize
+from multicryogan.imaging import project
+from multicryogan.networks import (
+    ComponentGenerator,
+    ConvolutionGenerator,
+    Generator,
+    VolumeGenerator,
+)
+from multicryogan.networks.blocks import legendre, soft_sphere
+from multicryogan.networks.generator import LatentKind
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+
+
+def ball(box: int, centre: float = 0.0, sigma: float = 0.1) -> Tensor:
+    """(D, D, D) Gaussian in units of the box, so that it fits every box."""
+    axis = (torch.arange(box) - box // 2) / box
+    squares = axis.square() / (2 * sigma**2)
+    moved = (axis - centre).square() / (2 * sigma**2)
+    return torch.exp(-(squares[:, None, None] + squares[:, None] + moved))
+
+
+def components(
+    box: int = 16, count: int = 3, dimensions: int = 1, kind: LatentKind = "segment"
+) -> ComponentGenerator:
+    torch.manual_seed(0)
+    parts = torch.stack([0.3 * ball(box, 0.05 * k) for k in range(count)])
+    return ComponentGenerator(ball(box), parts, dimensions, 8, kind)
+
+
+def convolution(box: int = 16) -> ConvolutionGenerator:
+    torch.manual_seed(0)
+    return ConvolutionGenerator(0.025 * torch.rand(2, box, box, box), 2)
+
+
+def every_kind() -> list[Generator]:
+    return [components(), convolution(), VolumeGenerator(ball(16))]
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_one_volume_per_latent(generator: Generator) -> None:
+    volumes = generator(torch.rand(3, 1))
+    assert volumes.shape == (3, 16, 16, 16)
+    assert volumes.isfinite().all()
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_densities_are_never_negative(generator: Generator) -> None:
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=stream(0, "x")))
+    assert generator(torch.rand(3, 1)).min() >= 0
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_nothing_is_outside_the_sphere(generator: Generator) -> None:
+    outside = soft_sphere(16) == 0
+    assert generator(torch.rand(2, 1))[:, outside].abs().max() == 0
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_scale_multiplies_the_densities(generator: Generator) -> None:
+    latent = torch.rand(2, 1)
+    before = generator(latent)
+    generator.scale.mul_(7)
+    torch.testing.assert_close(generator(latent), 7 * before)
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_gradients_reach_every_parameter(generator: Generator) -> None:
+    generator.zero_grad()
+    generator(torch.rand(4, 1)).square().sum().backward()
+    for name, parameter in generator.named_parameters():
+        # The last layer starts at zero: what lies below it moves from the second step.
+        if not name.startswith(("network.0", "network.2")):
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("generator", every_kind())
+def test_voxels_are_exactly_the_parameters_that_are_volumes(
+    generator: Generator,
+) -> None:
+    names = {id(v) for v in generator.voxels()}
+    for name, parameter in generator.named_parameters():
+        assert (id(parameter) in names) == (name in ("mean", "components"))
+
+
+def test_a_component_generator_is_the_rectified_sum_of_its_shaped_parts() -> None:
+    generator = components()
+    alpha = torch.tensor([[0.0], [0.3]])
+    weights = legendre(2 * alpha[:, 0] - 1, 3)  # the network starts at zero
+    mean, parts = map(generator.shaped, (generator.mean, generator.components))
+    summed = mean + torch.einsum("vk,kzyx->vzyx", weights, parts)
+    expected = soft_sphere(16) * summed.clamp(min=0)
+    torch.testing.assert_close(generator(alpha), expected)
+
+
+def test_held_motion_makes_every_volume_the_mean() -> None:
+    generator = components()
+    generator.hold_motion(True)
+    volumes = generator(torch.tensor([[0.0], [1.0]]))
+    expected = soft_sphere(16) * generator.shaped(generator.mean).clamp(min=0)
+    torch.testing.assert_close(volumes, expected.expand(2, -1, -1, -1))
+
+
+def test_motion_can_be_opened_again() -> None:
+    generator = components()
+    before = generator(torch.tensor([[0.2]]))
+    generator.hold_motion(True)
+    generator.hold_motion(False)
+    torch.testing.assert_close(generator(torch.tensor([[0.2]])), before)
+
+
+def test_the_gate_is_part_of_what_is_saved() -> None:
+    generator, other = components(), components()
+    generator.hold_motion(True)
+    other.load_state_dict(generator.state_dict())
+    assert other.gate == 0
+
+
+def test_two_dimensions_have_a_linear_term_each_before_any_square() -> None:
+    generator = components(count=3, dimensions=2, kind="uniform")
+    weights = generator.coefficients(torch.tensor([[0.75, 0.1]]))
+    linear = [0.5, -0.8]
+    square = (3 * 0.5**2 - 1) / 2
+    torch.testing.assert_close(weights, torch.tensor([[*linear, square]]))
+
+
+def test_gaussian_latents_act_through_their_percentile() -> None:
+    normal = components(kind="gaussian").coefficients(torch.tensor([[0.6744898]]))
+    unit = components(kind="segment").coefficients(torch.tensor([[0.75]]))
+    torch.testing.assert_close(normal, unit)
+
+
+def test_far_gaussian_latents_stay_finite() -> None:
+    volumes = components(kind="gaussian")(torch.tensor([[-40.0], [40.0]]))
+    assert volumes.isfinite().all()
+
+
+@pytest.mark.parametrize("new_box", [24, 32, 33])
+@pytest.mark.parametrize("kind", ["components", "volume"])
+def test_a_resized_generator_makes_the_same_images(kind: str, new_box: int) -> None:
+    box = 16
+    generator: Generator = components(box)
+    if kind == "volume":
+        generator = VolumeGenerator(ball(box))
+    generator.scale.fill_(2.5)
+    latent = torch.tensor([[0.1], [0.9]])
+    rotation = random_rotations((2, 3), stream(0, "pose"))
+    images = project(generator(latent), rotation)
+    resized = project(generator.resized(new_box)(latent), rotation)
+    expected = fourier_resize(images, new_box)
+    assert (resized - expected).norm() / expected.norm() < 0.02
+
+
+def test_a_resized_generator_keeps_network_gate_and_kind() -> None:
+    generator = components(kind="gaussian", dimensions=2)
+    nn.init.normal_(generator.network[-1].weight)
+    generator.hold_motion(True)
+    other = generator.resized(32)
+    latent = torch.randn(4, 2)
+    torch.testing.assert_close(
+        other.coefficients(latent), generator.coefficients(latent)
+    )
+    assert other.gate == 0
+
+
+def test_resizing_leaves_the_generator_alone() -> None:
+    generator = components()
+    before = {k: v.clone() for k, v in generator.state_dict().items()}
+    other = generator.resized(32)
+    with torch.no_grad():
+        other.mean.zero_()
+        other.scale.zero_()
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_endpoints_of_the_3d_network_are_frozen_but_saved() -> None:
+    generator = convolution()
+    assert "endpoints" in generator.state_dict()
+    assert all("endpoints" not in name for name, _ in generator.named_parameters())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
+def test_the_3d_network_sees_the_point_between_the_endpoints(alpha: float) -> None:
+    generator = convolution()
+    first, second = generator.endpoints
+    mixed = (1 - alpha) * first + alpha * second
+    expected = soft_sphere(16) * generator.network(40 * mixed[None])
+    torch.testing.assert_close(generator(torch.tensor([[alpha]])), expected)
+
+
+def test_the_3d_network_cannot_change_its_box() -> None:
+    with pytest.raises(AssertionError, match="cannot change its box to 32"):
+        convolution().resized(32)

@@ -1,0 +1,97 @@
+"""The joint law of the imaging parameters."""
+
+from dataclasses import fields
+
+import torch
+
+from multicryogan.imaging import CTFParams
+from multicryogan.priors import ImagingPrior, LatentPrior
+from multicryogan.rng import stream
+
+ROWS = 50
+VOLUMES, POSES = 8, 250
+
+
+def optics() -> CTFParams:
+    """Every field tells the row, so that mixed rows show."""
+    row = torch.arange(float(ROWS))
+    return CTFParams(
+        defocus_u_angstrom=10_000 + row,
+        defocus_v_angstrom=9_000 + row,
+        defocus_angle_deg=row,
+        phase_shift_deg=2 * row,
+        voltage_kv=200 + row,
+        cs_mm=2 + row / 100,
+        amplitude_contrast=row / 1000,
+        bfactor_angstrom2=row,
+        scale=1 + row,
+    )
+
+
+def test_all_fields_of_a_draw_come_from_one_row() -> None:
+    drawn = ImagingPrior(optics(), 0.0, 0).sample(VOLUMES, POSES, "train", 0).ctf
+    assert drawn is not None
+    row = drawn.defocus_angle_deg.long()
+    for field in fields(CTFParams):
+        expected = getattr(optics(), field.name)[row]
+        torch.testing.assert_close(getattr(drawn, field.name), expected)
+
+
+def test_every_row_is_drawn_about_as_often() -> None:
+    drawn = ImagingPrior(optics(), 0.0, 0).sample(VOLUMES, POSES, "train", 0).ctf
+    assert drawn is not None
+    counts = drawn.defocus_angle_deg.long().flatten().bincount(minlength=ROWS)
+    assert counts.min() > 15  # 40 expected
+    assert counts.max() < 75
+
+
+def test_absent_optics_mean_no_ctf() -> None:
+    assert ImagingPrior(None, 0.0, 0).sample(2, 3, "train", 0).ctf is None
+
+
+def test_no_shift_without_a_deviation() -> None:
+    assert ImagingPrior(None, 0.0, 0).sample(2, 3, "train", 0).shift_angstrom is None
+
+
+def test_shifts_have_the_deviation_asked_for() -> None:
+    shift = ImagingPrior(None, 6.0, 0).sample(40, 250, "train", 0).shift_angstrom
+    assert shift is not None
+    assert shift.shape == (40, 250, 2)
+    expected = 36 * torch.eye(2)
+    torch.testing.assert_close(
+        torch.cov(shift.flatten(0, 1).T), expected, atol=1.5, rtol=0
+    )
+
+
+def test_views_are_uniform_rotations() -> None:
+    rotation = ImagingPrior(None, 0.0, 0).sample(40, 250, "train", 0).rotation
+    assert rotation.shape == (40, 250, 3, 3)
+    flat = rotation.flatten(0, 1)
+    eye = torch.eye(3).expand_as(flat)
+    torch.testing.assert_close(flat @ flat.mT, eye, atol=1e-5, rtol=0)
+    # E[R] = 0 and E[R_ij²] = 1/3 under the uniform law.
+    torch.testing.assert_close(flat.mean(0), torch.zeros(3, 3), atol=0.03, rtol=0)
+    thirds = torch.full((3, 3), 1 / 3)
+    torch.testing.assert_close(flat.square().mean(0), thirds, atol=0.02, rtol=0)
+
+
+def test_the_same_step_repeats_and_another_differs() -> None:
+    prior = ImagingPrior(optics(), 5.0, 3)
+    first, again = (prior.sample(2, 2, "train", 4) for _ in range(2))
+    later = prior.sample(2, 2, "train", 5)
+    assert torch.equal(first.rotation, again.rotation)
+    assert not torch.equal(first.rotation, later.rotation)
+
+
+def test_poses_and_optics_say_nothing_about_the_conformation() -> None:
+    latents, angles, defoci = [], [], []
+    prior, latent = ImagingPrior(optics(), 0.0, 0), LatentPrior("segment", 1)
+    for step in range(400):
+        params = prior.sample(4, 1, "train", step)
+        assert params.ctf is not None
+        latents.append(latent.sample(4, stream(0, "train/latent", step=step))[:, 0])
+        angles.append(params.rotation[:, 0, 2, 2])
+        defoci.append(params.ctf.defocus_u_angstrom[:, 0])
+    together = torch.stack([torch.cat(x) for x in (latents, angles, defoci)])
+    off_diagonal = torch.corrcoef(together) - torch.eye(3)
+    assert off_diagonal.abs().max() < 0.08  # 3 sigma of 1,600 draws

@@ -1,0 +1,140 @@
+"""Configuration: defaults, presets, files and typing errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig, run_config
+from multicryogan.errors import InputError
+from multicryogan.tables import build, merge, read_toml, to_dict, write_toml
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert run_config({}) == RunConfig()
+
+
+def test_a_value_wins_over_the_preset_of_its_mode() -> None:
+    config = run_config({"mode": "paper", "train": {"discriminator_steps": 7}})
+    assert config.train.discriminator_steps == 7
+
+
+def test_mode_paper_is_the_published_method() -> None:
+    config = run_config({"mode": "paper"})
+    published = ("cnn", "pooled", "wasserstein", False)
+    assert published == (
+        config.generator.kind,
+        config.discriminator.kind,
+        config.train.loss,
+        config.train.use_symmetry,
+    )
+
+
+def test_the_preset_holds_known_keys_only() -> None:
+    assert build(RunConfig, PAPER_MODE).train.loss == "wasserstein"
+
+
+def test_merge_leaves_both_tables_as_they_were() -> None:
+    base: dict[str, Any] = {"a": {"b": 1, "c": 2}}
+    over: dict[str, Any] = {"a": {"b": 3}}
+    merged = merge(base, over)
+    assert (merged, base, over) == (
+        {"a": {"b": 3, "c": 2}},
+        {"a": {"b": 1, "c": 2}},
+        {"a": {"b": 3}},
+    )
+
+
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+def test_a_run_config_survives_a_file(tmp_path: Path, mode: str) -> None:
+    config = run_config({"mode": mode, "train": {"generator_rate": 1e-8}})
+    write_toml(tmp_path / "run.toml", config)
+    assert run_config(read_toml(tmp_path / "run.toml")) == config
+
+
+def test_a_simulation_config_survives_a_file(tmp_path: Path) -> None:
+    motion = {"chains": ["A"], "residues": [12, 442], "range_deg": [0, 20.5]}
+    values = {"molecule": {"motions": [motion]}, "law": {"weights": [1, 2]}}
+    config = build(SimulationConfig, values)
+    write_toml(tmp_path / "sim.toml", config)
+    assert build(SimulationConfig, read_toml(tmp_path / "sim.toml")) == config
+
+
+def test_tables_in_a_list_become_parts_of_the_config(tmp_path: Path) -> None:
+    path = tmp_path / "sim.toml"
+    path.write_text("[[molecule.motions]]\nchains = ['A']\nrange_deg = [0, 20]\n")
+    (motion,) = build(SimulationConfig, read_toml(path)).molecule.motions
+    assert (motion.chains, motion.range_deg) == (("A",), (0.0, 20.0))
+
+
+def test_an_unknown_key_in_a_list_is_named_with_its_place() -> None:
+    values = {"molecule": {"motions": [{"chain": ["A"]}]}}
+    expected = r"key molecule\.motions\[0\]\.chain; .*motions\[0\]\.chains"
+    with pytest.raises(InputError, match=expected):
+        build(SimulationConfig, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trian": {}}, r"unknown config key trian; did you mean train\?"),
+        (
+            {"train": {"discriminator_step": 1}},
+            r"train\.discriminator_step; did you mean train\.discriminator_steps\?",
+        ),
+        ({"train": {"qqqq": 1}}, r"unknown config key train\.qqqq$"),
+        ({"train": 3}, r"train: expected a table, got 3"),
+        ({"train": {"images": 1.5}}, r"train\.images: expected int, got 1\.5"),
+        ({"train": {"images": True}}, r"train\.images: expected int, got True"),
+        ({"train": {"images": "9"}}, r"train\.images: expected int, got '9'"),
+        ({"train": {"beta1": "1e-8"}}, r"train\.beta1: expected float, got '1e-8'"),
+        ({"train": {"use_symmetry": 1}}, r"use_symmetry: expected bool, got 1"),
+        ({"mode": "slow"}, r"mode: 'slow' is not one of \('fast', 'paper'\)"),
+        ({"latent": {"kind": ["segment"]}}, r"latent\.kind: \['segment'\] is not one"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run_config(values)
+
+
+def test_a_list_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(InputError, match=r"defocus_um: expected 2 values, got 3"):
+        build(SimulationConfig, {"optics": {"defocus_um": [1, 2, 3]}})
+
+
+def test_a_whole_number_is_accepted_for_a_float() -> None:
+    assert run_config({"train": {"time_limit": 3}}).train.time_limit == 3.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no config file"),
+        (b"mode = ", "not a readable TOML file"),
+        (b"\xff\xfe", "not a readable TOML file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_toml(path)
+    assert str(path) in str(caught.value)
+
+
+def test_every_field_is_plain_so_that_a_file_can_hold_it() -> None:
+    def is_plain(value: object) -> bool:
+        if isinstance(value, dict):
+            return all(is_plain(v) for v in value.values())
+        if isinstance(value, tuple):
+            return all(is_plain(v) for v in value)
+        return isinstance(value, bool | int | float | str)
+
+    assert is_plain(to_dict(RunConfig()))
+    assert is_plain(to_dict(SimulationConfig()))

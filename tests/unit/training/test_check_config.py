@@ -1,0 +1,56 @@
+"""Settings that contradict each other are refused with the cure."""
+
+from typing import Any
+
+import pytest
+
+from multicryogan.config import run_config
+from multicryogan.errors import InputError
+from multicryogan.tables import merge
+from multicryogan.training.build import check_config
+
+SOUND: dict[str, Any] = {"train": {"images": 1000}}
+CNN = {"generator": {"kind": "cnn"}, "train": {"coarse_share": 0.0}}
+
+
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+@pytest.mark.parametrize("length", [{"images": 9}, {"time_limit": 1.0}])
+def test_both_modes_are_sound_as_they_are(mode: str, length: dict[str, Any]) -> None:
+    check_config(run_config({"mode": mode, "train": length}), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"images": 0}}, "give --images or --time-limit"),
+        ({"latent": {"dimensions": 2}}, r"one dimension, not 2; set latent\.kind"),
+        ({"latent": {"kind": "uniform", "dimensions": 0}}, r"latent\.dimensions is 0"),
+        (merge(CNN, {"latent": {"kind": "gaussian"}}), "cnn needs latent.kind segment"),
+        ({"generator": {"kind": "cnn"}}, "cnn has no coarse stage; set"),
+        (merge(CNN, {"data": {"box": 18}}), "multiple of 4, not 18"),
+        ({"data": {"box": 33}}, r"data\.box is 33; it must be even and at least 16"),
+        ({"data": {"box": 14}}, r"data\.box is 14"),
+        ({"train": {"volumes_per_batch": 3}}, "3 does not divide over 2 processes"),
+        ({"train": {"volumes_per_batch": 0}}, r"volumes_per_batch is 0"),
+        ({"train": {"poses_per_volume": 0}}, r"poses_per_volume is 0"),
+        ({"train": {"discriminator_steps": 0}}, r"discriminator_steps is 0"),
+        ({"train": {"penalty_interval": 0}}, r"penalty_interval is 0"),
+        ({"train": {"generator_rate": -1.0}}, r"generator_rate is -1"),
+        ({"train": {"beta1": 1.0}}, r"train\.beta1 is 1"),
+        ({"train": {"average_decay": 1.5}}, r"average_decay is 1\.5"),
+        ({"train": {"coarse_share": 1.5}}, r"coarse_share is 1\.5"),
+        ({"train": {"time_limit": float("nan")}}, r"time_limit is nan"),
+        ({"generator": {"components": 0}}, r"generator\.components is 0"),
+        ({"generator": {"hidden": 0}}, r"generator\.hidden is 0"),
+        ({"discriminator": {"channels": 0}}, r"discriminator\.channels is 0"),
+        ({"imaging": {"shift_sigma_angstrom": -2.0}}, r"shift_sigma_angstrom is -2"),
+        ({"output": {"log_steps": 0}}, r"output\.log_steps is 0"),
+    ],
+)
+def test_contradictory_settings_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    config = run_config(merge(SOUND, changes))
+    with pytest.raises(InputError, match=message) as caught:
+        check_config(config, 2)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,133 @@
+"""A run folder belongs to one run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multicryogan.config import run_config
+from multicryogan.errors import InputError
+from multicryogan.io import ParticleStack
+from multicryogan.tables import read_toml
+from multicryogan.training import run as run_module
+from multicryogan.training import train
+from training_data import tiny_config, tiny_stack
+
+SHORT: dict[str, Any] = {"train": {"images": 8, "discriminator_warmup": 0}}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, stack: ParticleStack) -> Path:
+    """A finished run of two updates."""
+    run = tmp_path_factory.mktemp("runs") / "deep" / "run"
+    assert train(tiny_config(SHORT), stack, 1, run)
+    return run
+
+
+def test_a_run_folder_holds_what_a_user_needs(done: Path) -> None:
+    assert {path.name for path in done.iterdir()} == {
+        "checkpoints",
+        "config.toml",
+        "metrics.jsonl",
+        "particles.txt",
+        "snapshot.safetensors",
+    }
+
+
+def test_the_config_in_the_folder_is_complete(done: Path) -> None:
+    assert run_config(read_toml(done / "config.toml")) == tiny_config(SHORT)
+
+
+def test_a_finished_run_stays_finished(done: Path, stack: ParticleStack) -> None:
+    before = (done / "metrics.jsonl").read_text()
+    assert train(tiny_config(SHORT), stack, 1, done)
+    assert (done / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"seed": 5}}, r"train\.seed was 0, now 5"),
+        ({"data": {"box": 16}}, r"data\.box was 32, now 16"),
+        ({"generator": {"hidden": 9}}, r"generator\.hidden was 8, now 9"),
+    ],
+)
+def test_other_settings_are_refused_with_their_key(
+    done: Path, stack: ParticleStack, changes: dict[str, Any], message: str
+) -> None:
+    changed = {
+        **SHORT,
+        **changes,
+        "train": {**SHORT["train"], **changes.get("train", {})},
+    }
+    with pytest.raises(InputError, match=message):
+        train(tiny_config(changed), stack, 1, done)
+
+
+def test_other_particles_are_refused(done: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"was started with .* \(96 particles\), now"):
+        train(tiny_config(SHORT), tiny_stack(tmp_path, 40), 1, done)
+
+
+def test_a_refused_run_is_left_as_it_was(done: Path, stack: ParticleStack) -> None:
+    before = {p: p.read_bytes() for p in done.rglob("*") if p.is_file()}
+    with pytest.raises(InputError):
+        train(tiny_config({"train": {"seed": 5}}), stack, 1, done)
+    assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_with_other_files_is_refused(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        train(tiny_config(SHORT), stack, 1, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_a_file_in_the_way_is_refused(
+    tmp_path: Path, stack: ParticleStack, inside: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(InputError, match="cannot make a run in"):
+        train(tiny_config(SHORT), stack, 1, path / inside)
+
+
+def test_images_smaller_than_the_box_are_refused(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    config = tiny_config({**SHORT, "data": {"box": 64}})
+    with pytest.raises(
+        InputError, match=r"32 pixels, fewer than .* 64; give --data.box 32"
+    ):
+        train(config, stack, 1, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_keeps_the_config_of_a_run(
+    done: Path, stack: ParticleStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, config: object) -> None:
+        path.write_text("mode")
+        raise OSError(28, "No space left on device")
+
+    before = (done / "config.toml").read_bytes()
+    monkeypatch.setattr(run_module, "write_toml", full)
+    with pytest.raises(InputError, match="No space left"):
+        train(tiny_config(SHORT), stack, 1, done)
+    assert (done / "config.toml").read_bytes() == before
+
+
+def test_a_longer_run_goes_on_where_the_shorter_one_ended(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    run = tmp_path / "run"
+    for images in (8, 32):  # the first ends at the fine box, half-way of the second
+        changes = {"train": {**SHORT["train"], "images": images}}
+        assert train(tiny_config(changes), stack, 1, run)
+    steps = [
+        line.split(",")[0] for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [f'{{"step": {n}' for n in range(1, 9)]
