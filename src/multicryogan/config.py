@@ -76,6 +76,8 @@ class ImagingConfig:
 
     shift_sigma_angstrom: float = 0.0
     """Standard deviation of the in-plane shifts of the particles, in Å."""
+    defocus_um: tuple[float, float] = (0.0, 0.0)
+    """Range to draw the defocus from, in µm; 0 0: from the particles' own rows."""
     noise_source: Literal["rim", "white"] = "rim"
     """rim: radial noise spectrum measured outside the particle; white: flat."""
 

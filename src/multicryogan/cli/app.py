@@ -46,7 +46,7 @@ def make_app(tokens: Sequence[str]) -> App:
         name="multicryogan",
         help=HELP,
         version=__version__,
-        default_parameter=Parameter(consume_multiple=True, negative=()),
+        default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     )
     for name in COMMANDS:
         app.command(f"multicryogan.cli.{name}:{name}")

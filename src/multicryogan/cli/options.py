@@ -86,7 +86,8 @@ def set_up_torch(device: str, threads: int) -> str:
 
     if threads < 0:
         raise InputError(f"--threads is {threads}; give 0 (all cores) or more")
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    if threads > 0:
+        torch.set_num_threads(threads)
     has_cuda = torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
         raise InputError("--device cuda: torch sees no CUDA device; give --device cpu")

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.data.preprocess import Preprocessing, background_mask, standardise
-from multicryogan.data.sampler import ImageSampler
+from multicryogan.data.preprocess import (
+    Preprocessing,
+    background_mask,
+    standardise,
+    working_images,
+)
 from multicryogan.imaging.noise import masked_radial_power, radial_power
 from multicryogan.io import ParticleStack
+from multicryogan.rng import stream
 
 SURVEYED = 20_000  # images that the spectra are measured on
 SURVEY_BATCH = 500
@@ -60,19 +65,23 @@ def survey(
     Returns:
         The spectra.
     """
-    count = min(most, len(stack))
-    sampler = ImageSampler(stack, preprocessing, seed, is_symmetric=False)
     mask = background_mask(preprocessing).to(device)
-    rims, raws, standards = [], [], []
-    for block in range(-(-count // SURVEY_BATCH)):
-        images = sampler.batch(min(SURVEY_BATCH, count), block, "survey").to(device)
-        rims.append(masked_radial_power(images, mask))
-        raws.append(radial_power(images))
-        standards.append(radial_power(standardise(images, preprocessing)))
-    rim = smooth(torch.stack(rims).mean(0))
+    order = torch.randperm(len(stack), generator=stream(seed, "survey"))[:most]
+    sums = torch.zeros(3, preprocessing.box // 2 + 1, device=device)
+    for rows in torch.split(order, SURVEY_BATCH):
+        raw = torch.from_numpy(stack.images(rows.numpy())).to(device)
+        images = working_images(raw, preprocessing)
+        powers = (
+            masked_radial_power(images, mask),
+            radial_power(images),
+            radial_power(standardise(images, preprocessing)),
+        )
+        sums += len(rows) * torch.stack(powers)
+    rim, total, standard = sums / len(order)
+    rim = smooth(rim)
     if is_white:
         rim = torch.full_like(rim, float(rim[1:-1].mean()))
-    return Spectra(rim, torch.stack(raws).mean(0), torch.stack(standards).mean(0))
+    return Spectra(rim, total, standard)
 
 
 def smooth(power: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from multicryogan.evaluation.alignment import (
     Alignment,
     align,
-    align_neighbours,
     apply_alignment,
     common_alignment,
 )
@@ -15,6 +14,7 @@ from multicryogan.evaluation.fsc import (
     resolution_angstrom,
 )
 from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
+from multicryogan.evaluation.neighbours import align_neighbours
 from multicryogan.evaluation.populations import paper_rule, shares
 from multicryogan.evaluation.scores import Resemblance, Scores, StateScore, score
 

@@ -18,16 +18,15 @@ from multicryogan.evaluation.rigid import (
     move_fast,
     refine,
 )
-from multicryogan.evaluation.search import Pose, search
+from multicryogan.evaluation.search import Pose, distinct, search
 from multicryogan.fourier import fourier_resize, shell_index
 
 FULL_BOX = 40  # finest grid of a single alignment, in voxels
 JOINT_BOX = 24  # finest grid when many pairs are aligned at once
-COARSE_BOX = 12
+COARSE_BOX = 16
 TRIED = 5  # poses of each hand that are refined on the full grid
 OFFERED = 4  # candidates for a common alignment
 FINE_BOX = 128  # upsampled grid of the last refinement
-AT_ONCE = 8  # pairs of neighbours refined together
 MOST_PAIRS = 32  # pairs in a joint refinement
 
 
@@ -83,9 +82,9 @@ def candidates(
     """
     check_cubes(volume, reference)
     box = volume.shape[-1]
-    pair = _prepare(torch.stack((volume, reference)), COARSE_BOX, max_shell)
+    pair = prepare(torch.stack((volume, reference)), COARSE_BOX, max_shell)
     poses = search(pair[0], pair[1], hands=hands)
-    pair = _prepare(torch.stack((volume, reference)), FULL_BOX, max_shell)
+    pair = prepare(torch.stack((volume, reference)), FULL_BOX, max_shell)
     grid = pair.shape[-1]
     coarse_box = min(box, COARSE_BOX)
     # Flat particles look alike in both hands at low resolution: try some of each.
@@ -94,7 +93,7 @@ def candidates(
         for is_mirrored in (False, True)
         for pose in [p for p in poses if p.is_mirrored == is_mirrored][:TRIED]
     ]
-    poses = _refined(pair, tried)[:OFFERED]
+    poses = distinct(_refined(pair, tried))[:OFFERED]
     poses = [*_refined(pair, poses[:1], finer=min(4, FINE_BOX // grid)), *poses[1:]]
     return tuple(
         Alignment(
@@ -149,8 +148,8 @@ def common_alignment(
     box = volumes.shape[-1]
     mean_volume = mean_map(volumes, _or_equal(volume_weights, volumes))
     mean_state = mean_map(states, _or_equal(state_weights, states))
-    small_volumes = _prepare(_spread(volumes), JOINT_BOX, None)
-    small_states = _prepare(_spread(states), JOINT_BOX, None)
+    small_volumes = prepare(_spread(volumes), JOINT_BOX, None)
+    small_states = prepare(_spread(states), JOINT_BOX, None)
     ratio = small_volumes.shape[-1] / box
     starts = [
         replace(start, shift=start.shift * ratio)
@@ -159,51 +158,6 @@ def common_alignment(
     best = max(starts, key=lambda s: _best_matches(small_volumes, small_states, s)[1])
     best = _joint(small_volumes, small_states, best)
     return replace(best, shift=best.shift / ratio)
-
-
-def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
-    """Take out a rotation or shift that drifts along the latent.
-
-    Each volume is laid on its nearest neighbour among those already laid, from the
-    first on, as a rigid body and by local refinement only: no search, no hand. The
-    part of a motion that is no rigid motion of the whole stays as it is.
-
-    Args:
-        volumes: (N, D, D, D) densities.
-        latents: (N,) or (N, d) positions; the order of the volumes when missing.
-
-    Returns:
-        (N, D, D, D) moved densities; the first is the first given.
-    """
-    if len(volumes) < 2:
-        return volumes.clone()
-    count, box = len(volumes), volumes.shape[-1]
-    positions = torch.arange(float(count)) if latents is None else latents
-    tree = _neighbour_tree(positions.reshape(count, -1).double().cpu())
-    small = _prepare(volumes, JOINT_BOX, None)
-    turns, slides = _onto_neighbours(small, tree)
-    slides = slides * (box / small.shape[-1])
-    rotation = torch.eye(3).to(volumes).repeat(count, 1, 1)
-    shift = torch.zeros(count, 3).to(volumes)
-    for (i, j), turn, slide in zip(tree, turns, slides, strict=True):
-        rotation[i] = rotation[j] @ turn
-        shift[i] = rotation[j] @ slide + shift[j]
-    moved = move(volumes[1:], rotation[1:], shift[1:])
-    return torch.cat((volumes[:1], moved))
-
-
-def _onto_neighbours(
-    volumes: Tensor, tree: list[tuple[int, int]]
-) -> tuple[Tensor, Tensor]:
-    """Lay each child on its parent: rotations (N-1, 3, 3) and shifts (N-1, 3)."""
-    motions = []
-    for pairs in torch.split(torch.tensor(tree), AT_ONCE):
-        child, parent = pairs.T
-        start = torch.eye(3).to(volumes).expand(len(pairs), 3, 3)
-        still = torch.zeros(len(pairs), 3).to(volumes)
-        motions.append(refine(volumes[child], volumes[parent], start, still, finer=3))
-    turns, slides, _ = zip(*motions, strict=True)
-    return torch.cat(turns), torch.cat(slides)
 
 
 def _best_matches(
@@ -262,8 +216,17 @@ def _refined(pair: Tensor, poses: list[Pose], finer: int = FINER) -> list[Pose]:
     ]
 
 
-def _prepare(volumes: Tensor, largest_box: int, max_shell: int | None) -> Tensor:
-    """Set the empty level to zero, take to a smaller grid, filter to a sphere."""
+def prepare(volumes: Tensor, largest_box: int, max_shell: int | None) -> Tensor:
+    """Set the empty level to zero, take to a smaller grid, filter to a sphere.
+
+    Args:
+        volumes: (N, D, D, D) densities.
+        largest_box: Side of the grid where the volumes are larger.
+        max_shell: Last shell kept; all of them when missing.
+
+    Returns:
+        (N, S, S, S) densities, S the smaller of D and largest_box.
+    """
     box = volumes.shape[-1]
     volumes = volumes.detach() - border_level(volumes)[:, None, None, None]
     grid = min(box, largest_box)
@@ -284,21 +247,3 @@ def _spread(volumes: Tensor) -> Tensor:
 
 def _or_equal(weights: Tensor | None, volumes: Tensor) -> Tensor:
     return volumes.new_ones(len(volumes)) if weights is None else weights
-
-
-def _neighbour_tree(positions: Tensor) -> list[tuple[int, int]]:
-    """List (child, parent) of the shortest tree from position 0, parents first."""
-    distance = torch.cdist(positions, positions)
-    parent = torch.zeros(len(positions), dtype=torch.int64)
-    reach = distance[0].clone()
-    is_free = torch.ones(len(positions), dtype=torch.bool)
-    is_free[0] = False
-    tree = []
-    while is_free.any():
-        child = int(torch.where(is_free, reach, torch.inf).argmin())
-        tree.append((child, int(parent[child])))
-        is_free[child] = False
-        is_nearer = distance[child] < reach
-        parent = torch.where(is_nearer, child, parent)
-        reach = torch.minimum(reach, distance[child])
-    return tree

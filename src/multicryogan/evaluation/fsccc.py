@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from multicryogan.evaluation.alignment import align_neighbours
 from multicryogan.evaluation.fsc import check_cubes, fsc_area, normalised
+from multicryogan.evaluation.neighbours import align_neighbours
 from multicryogan.fourier import shell_index, shell_weights
 
 

@@ -16,7 +16,7 @@ from multicryogan.fourier import (
 from multicryogan.rotations import geodesic_distance_deg, super_fibonacci
 
 ROTATIONS = 4600  # about 15 degrees apart
-SEARCH_SHELL = 5  # a rotation 8 degrees off still correlates up to here
+SEARCH_SHELL = 6  # a rotation 8 degrees off still correlates up to here
 KEPT = 64  # distinct poses that are refined
 DISTINCT_DEG = 12.0
 BEST = 600  # grid points looked at for distinct poses
@@ -44,7 +44,7 @@ def search(volume: Tensor, reference: Tensor, *, hands: bool) -> list[Pose]:
     Fourier space, and the best are refined on this same small grid.
 
     Args:
-        volume: (D, D, D) density to move, empty level zero, D small (12).
+        volume: (D, D, D) density to move, empty level zero, D small (16).
         reference: (D, D, D) density that stays, empty level zero.
         hands: Try the mirror image too.
 
@@ -52,7 +52,7 @@ def search(volume: Tensor, reference: Tensor, *, hands: bool) -> list[Pose]:
         At most KEPT poses, the best first.
     """
     volume, reference = _flattened(volume), _flattened(reference)
-    poses = _distinct(_grid_search(volume, reference, hands))
+    poses = distinct(_grid_search(volume, reference, hands))
     both = torch.stack((volume, mirror(volume)))
     rotation, shift, correlation = refine(
         both[[int(pose.is_mirrored) for pose in poses]],
@@ -65,7 +65,7 @@ def search(volume: Tensor, reference: Tensor, *, hands: bool) -> list[Pose]:
         Pose(rotation[i], shift[i], pose.is_mirrored, correlation[i].item())
         for i, pose in enumerate(poses)
     ]
-    return _distinct(sorted(refined, key=lambda pose: -pose.correlation))
+    return distinct(sorted(refined, key=lambda pose: -pose.correlation))
 
 
 def _grid_search(volume: Tensor, reference: Tensor, hands: bool) -> list[Pose]:
@@ -113,8 +113,15 @@ def _signed_shift(place: int, box: int) -> Tensor:
     return torch.tensor([(i + box // 2) % box - box // 2 for i in (x, y, z)])
 
 
-def _distinct(poses: list[Pose]) -> list[Pose]:
-    """Keep the first KEPT poses that are no near copies of a better one."""
+def distinct(poses: list[Pose]) -> list[Pose]:
+    """Keep the first KEPT poses that are no near copies of a better one.
+
+    Args:
+        poses: Candidates, the best first.
+
+    Returns:
+        Those at least DISTINCT_DEG from all better ones of their hand.
+    """
     kept: list[Pose] = []
     for pose in poses:
         same_hand = [p.rotation for p in kept if p.is_mirrored == pose.is_mirrored]

@@ -100,7 +100,13 @@ def check_config(config: RunConfig, processes: int) -> None:
     """
     _check_bounds(config)
     train, box = config.train, config.data.box
+    low, high = config.imaging.defocus_um
     rules = (
+        (
+            low < 0 or high < low,
+            f"imaging.defocus_um is {low:g} to {high:g}; give the lesser first, both "
+            "positive, or 0 0 to draw from the particles' rows",
+        ),
         (
             train.images <= 0 and train.time_limit <= 0,
             "neither a number of images nor a time limit is set; "

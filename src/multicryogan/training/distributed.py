@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -18,6 +19,11 @@ def join_team(device: str) -> Shard:
     if world == 1:
         return Shard()
     if not dist.is_initialized():
+        # The optimisers import this. Imported after the group is made, it keeps the
+        # group in default arguments for ever, and gloo's threads, still running when
+        # Python ends, now and then abort the process.
+        import_module("torch._dynamo")
+
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return Shard(dist.get_rank(), world)
 

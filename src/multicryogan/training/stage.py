@@ -13,14 +13,16 @@ from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
 from multicryogan.data.view import View
+from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
-from multicryogan.priors import ImagingPrior, LatentPrior
-from multicryogan.rng import Shard
+from multicryogan.priors import ImagingPrior, LatentPrior, with_defocus_range
+from multicryogan.rng import Shard, stream
 from multicryogan.simulator import SimulatedBatch, Simulator
+from multicryogan.units import electron_wavelength_angstrom
 
-ROUND_CTF = 50.0  # Å between the two defoci below which a CTF counts as round
+ROUND_PHASE = 0.1  # radians of astigmatism below which a CTF counts as round
 
 
 @dataclass(slots=True)
@@ -127,11 +129,12 @@ def open_stage(
         background_radius_px=config.data.background_radius * box / 2,
         window_edge_px=config.data.window_edge_px * box / config.data.box,
     )
-    optics = stack.ctf_params()
     pixel_size = stack.pixel_size * stack.box / box
-    is_round = optics is None or bool(
-        (optics.defocus_u_angstrom - optics.defocus_v_angstrom).abs().max() < ROUND_CTF
-    )
+    optics = stack.ctf_params()
+    is_round = optics is None or astigmatic_phase(optics, pixel_size) < ROUND_PHASE
+    if optics is not None and max(config.imaging.defocus_um) > 0:
+        draws = stream(seed, "defocus")
+        optics = with_defocus_range(optics, config.imaging.defocus_um, draws)
     sampler = ImageSampler(
         stack,
         preprocessing,
@@ -168,6 +171,17 @@ def open_stage(
         noise,
         batch,
     )
+
+
+def astigmatic_phase(optics: CTFParams, pixel_size: float) -> float:
+    """Largest phase in radians by which astigmatism changes a CTF at Nyquist.
+
+    `pi lambda |U - V| / 2 s^2` at s = 1 / (2 pixel_size), over all particles.
+    """
+    difference = (optics.defocus_u_angstrom - optics.defocus_v_angstrom).abs()
+    wavelength = electron_wavelength_angstrom(optics.voltage_kv)
+    phase = torch.pi * wavelength * difference / 2 / (2 * pixel_size) ** 2
+    return float(phase.max())
 
 
 def starting_scale(stage: Stage, generator: Generator) -> float:

@@ -93,8 +93,8 @@ def test_first_volume_stays_when_neighbours_are_aligned() -> None:
 
 @pytest.mark.parametrize("is_mirrored", [False, True])
 def test_a_shift_of_a_quarter_box_is_found(is_mirrored: bool) -> None:
-    points = 0.5 * asymmetric_points(24, seed=5)
-    rotation, shift = pose(6)[0], torch.tensor([6.0, -5.0, 6.0])
+    points = 0.6 * asymmetric_points(24, seed=6)
+    rotation, shift = pose(6)[0], torch.tensor([5.0, -5.0, 5.0])
     seen = points * REFLECT if is_mirrored else points
     found = align(blobs(24, points), blobs(24, seen @ rotation.T + shift))
     assert (found.shift - shift).norm() < 0.2

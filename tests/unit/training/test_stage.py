@@ -1,5 +1,6 @@
 """The data at one box, and the simulator that must match it."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.preprocess import standardise
-from multicryogan.imaging import radial_power, sample_noise
+from multicryogan.imaging import CTFParams, radial_power, sample_noise
 from multicryogan.io import (
     ParticleStack,
     read_particles,
@@ -21,6 +22,7 @@ from multicryogan.training.build import build_generator
 from multicryogan.training.stage import (
     NoiseCalibration,
     Stage,
+    astigmatic_phase,
     open_stage,
     starting_scale,
 )
@@ -117,8 +119,8 @@ def test_astigmatic_optics_are_not_augmented(tmp_path: Path) -> None:
     assert not make_stage(read_particles(path)).sampler.is_symmetric
 
 
-def test_simulated_images_start_as_strong_as_the_signal(stack: ParticleStack) -> None:
-    stage = make_stage(stack)
+def test_simulated_images_start_as_strong_as_the_signal(tmp_path: Path) -> None:
+    stage = make_stage(read_particles(write_particles(tmp_path, count=1_000)))
     generator = build_generator(tiny_config(), 32)
     generator.scale.fill_(starting_scale(stage, generator))
     batch = stage.simulate(generator, stage.view(32.0), 0, batch=(16, 16))
@@ -168,3 +170,13 @@ def test_stages_of_one_seed_are_equal(stack: ParticleStack) -> None:
     assert torch.equal(first.spectra.rim, again.spectra.rim)
     assert torch.equal(first.real(5), again.real(5))
     assert replace(first.sampler) == first.sampler
+
+
+def test_astigmatic_phase_at_nyquist() -> None:
+    """Phase pi lambda |U - V| / 2 s^2: 300 kV, 1000 Å, s = 1 / 10 Å."""
+    one = torch.ones(3)
+    optics = CTFParams(
+        11_000 * one, 10_000 * one, 0 * one, 0 * one, 300 * one, 2.7 * one, 0.1 * one
+    )
+    expected = math.pi * 0.01968762 * 1_000 / 2 / 100
+    assert astigmatic_phase(optics, 5.0) == pytest.approx(expected, rel=1e-5)
