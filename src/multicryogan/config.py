@@ -62,7 +62,7 @@ class DiscriminatorConfig:
 
     kind: Literal["strided", "pooled"] = "strided"
     """strided convolutions, or convolutions and max-pooling (the paper)."""
-    channels: int = 32
+    channels: int = 16
     """Channels of the first layer; they double with each halving of the box."""
     hidden: int = 128
     """Width of the layer before the score."""
@@ -126,9 +126,9 @@ class TrainConfig:
     """Share of the run at half the working box (0: no coarse stage)."""
     start_shell: int = 3
     """Low-pass at the start, in Fourier pixels (0: no low-pass)."""
-    low_pass_share: float = 0.5
+    low_pass_share: float = 0.9
     """Share of the run over which the low-pass opens to the working box."""
-    motion_start: float = 0.2
+    motion_start: float = 0.25
     """Share of the run after which the components of the motion are opened."""
     use_symmetry: bool = True
     """Augment by 90-degree rotations and mirrors where they are exact."""
@@ -276,7 +276,7 @@ class SimulationConfig:
 
 PAPER_MODE: dict[str, Any] = {
     "generator": {"kind": "cnn"},
-    "discriminator": {"kind": "pooled"},
+    "discriminator": {"kind": "pooled", "channels": 32},
     "train": {
         "loss": "wasserstein",
         "volumes_per_batch": 32,

@@ -10,8 +10,12 @@ from cyclopts import Parameter
 
 from multicryogan.cli import options
 
-DATA = {"images": 20_000, "snr_db": 0.0}
-RUN = {"train": {"time_limit": 4.0}, "output": {"preview_minutes": 1.0}}
+DATA = {"images": 20_000, "box": 16, "pixel_size": 10.0, "snr_db": 0.0}
+RUN = {
+    "data": {"box": DATA["box"]},
+    "train": {"time_limit": 4.0, "low_pass_share": 0.5, "motion_start": 0.2},
+    "output": {"preview_minutes": 1.0},
+}
 
 
 def demo(
