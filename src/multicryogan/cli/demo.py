@@ -13,7 +13,12 @@ from multicryogan.cli import options
 DATA = {"images": 20_000, "box": 16, "pixel_size": 10.0, "snr_db": 0.0}
 RUN = {
     "data": {"box": DATA["box"]},
-    "train": {"time_limit": 4.0, "low_pass_share": 0.5, "motion_start": 0.2},
+    "train": {
+        "time_limit": 4.0,
+        "volumes_per_batch": 8,
+        "low_pass_share": 0.5,
+        "motion_start": 0.2,
+    },
     "output": {"preview_minutes": 1.0},
 }
 

@@ -14,7 +14,7 @@ from multicryogan.evaluation.fsc import (
     resolution_angstrom,
 )
 from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
-from multicryogan.evaluation.neighbours import align_neighbours
+from multicryogan.evaluation.neighbours import align_each, align_neighbours
 from multicryogan.evaluation.populations import paper_rule, shares
 from multicryogan.evaluation.scores import Resemblance, Scores, StateScore, score
 
@@ -24,6 +24,7 @@ __all__ = [
     "Scores",
     "StateScore",
     "align",
+    "align_each",
     "align_neighbours",
     "apply_alignment",
     "common_alignment",

@@ -1,4 +1,4 @@
-"""Take a drifting rotation out of a series of volumes."""
+"""Lay volumes on each other as rigid bodies: on neighbours, or on references."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
     positions = torch.arange(float(count)) if latents is None else latents
     tree = _neighbour_tree(positions.reshape(count, -1).double().cpu())
     small = prepare(volumes, JOINT_BOX, None)
-    turns, slides = _onto_neighbours(small, tree)
+    child, parent = torch.tensor(tree).T
+    turns, slides = _laid(small[child], small[parent])
     slides = slides * (box / small.shape[-1])
     rotation = torch.eye(3).to(volumes).repeat(count, 1, 1)
     shift = torch.zeros(count, 3).to(volumes)
@@ -42,16 +43,34 @@ def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
     return torch.cat((volumes[:1], moved))
 
 
-def _onto_neighbours(
-    volumes: Tensor, tree: list[tuple[int, int]]
-) -> tuple[Tensor, Tensor]:
-    """Lay each child on its parent: rotations (N-1, 3, 3) and shifts (N-1, 3)."""
+def align_each(volumes: Tensor, references: Tensor) -> Tensor:
+    """Lay each volume on its own reference by local refinement, without search.
+
+    Images do not show the frame of a single conformation: turned with all its views
+    it gives the same images. So each map may be compared in its own best frame.
+
+    Args:
+        volumes: (N, D, D, D) densities, roughly aligned.
+        references: (N, D, D, D) densities that stay.
+
+    Returns:
+        (N, D, D, D) moved densities.
+    """
+    count, box = len(volumes), volumes.shape[-1]
+    small = prepare(torch.cat((volumes, references)), JOINT_BOX, None)
+    turns, slides = _laid(small[:count], small[count:])
+    return move(volumes, turns, slides * (box / small.shape[-1]))
+
+
+def _laid(volumes: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """Refine pairs in blocks: rotations (N, 3, 3) and shifts (N, 3) in voxels."""
     motions = []
-    for pairs in torch.split(torch.tensor(tree), AT_ONCE):
-        child, parent = pairs.T
-        start = torch.eye(3).to(volumes).expand(len(pairs), 3, 3)
-        still = torch.zeros(len(pairs), 3).to(volumes)
-        motions.append(refine(volumes[child], volumes[parent], start, still, finer=3))
+    for some, others in zip(
+        torch.split(volumes, AT_ONCE), torch.split(references, AT_ONCE), strict=True
+    ):
+        start = torch.eye(3).to(some).expand(len(some), 3, 3)
+        still = torch.zeros(len(some), 3).to(some)
+        motions.append(refine(some, others, start, still, finer=3))
     turns, slides, _ = zip(*motions, strict=True)
     return torch.cat(turns), torch.cat(slides)
 

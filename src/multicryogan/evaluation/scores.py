@@ -1,8 +1,9 @@
 """Score a reconstruction against the truth, beside what no motion would score.
 
 One alignment serves all volumes, so a rotation that drifts along the latent counts as
-an error. A reconstruction without poses cannot know that rotation: to judge the shapes
-alone, pass both volumes and states through `align_neighbours` first.
+an error. A reconstruction without poses cannot know that rotation. So shapes are judged
+a second time in their own frames: the best match, and the mean map as well, are each
+laid on the state as rigid bodies.
 
 A volume is matched to the state of highest correlation, blind to scale and mean value,
 up to the last shell where the true mean map has FSC >= 0.5 with every state: beyond,
@@ -36,6 +37,7 @@ from multicryogan.evaluation.fsc import (
 )
 from multicryogan.evaluation.matching import correlation_matrix
 from multicryogan.evaluation.motion import Motion, compare_motion
+from multicryogan.evaluation.neighbours import align_each
 from multicryogan.evaluation.order import Order, measure_order
 from multicryogan.evaluation.populations import Populations, populations
 from multicryogan.evaluation.table import score_table, to_plain
@@ -64,6 +66,8 @@ class StateScore:
     recovered: Resemblance  # of the best match
     mean_map: Resemblance  # of the mean of the TRUE states: the hardest baseline
     recovered_mean: Resemblance  # of the mean of the recovered volumes
+    recovered_own_frame: Resemblance  # best match laid on the state by itself
+    mean_map_own_frame: Resemblance  # true mean map laid on the state by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Scores:
     populations: Populations
     beats_mean_map: bool
     beats_recovered_mean: bool
+    beats_mean_map_own_frame: bool
 
     def to_dict(self) -> dict[str, object]:
         """Return plain numbers, lists and dicts for JSON; NaN and inf become None."""
@@ -145,6 +150,7 @@ def score(
         populations=populations(volumes, latents, weights, matched, len(states)),
         beats_mean_map=_beats(aligned, truth, rows, "mean_map"),
         beats_recovered_mean=_beats(aligned, truth, rows, "recovered_mean"),
+        beats_mean_map_own_frame=_beats(aligned, truth, rows, "mean_map_own_frame"),
     )
 
 
@@ -181,6 +187,8 @@ def _state_scores(
     recovered_mean = mean_map(volumes, weights)
     allowed = correlation.masked_fill((weights == 0)[:, None], -torch.inf)
     best, match = allowed.max(dim=0)
+    laid = align_each(volumes[match], truth.states)
+    laid_mean = align_each(true_mean.expand_as(truth.states), truth.states)
     return tuple(
         StateScore(
             coordinate=tuple(truth.coordinates[m].tolist()),
@@ -190,6 +198,8 @@ def _state_scores(
             recovered=_resemblance(volumes[match[m]], state, voxel_size),
             mean_map=_resemblance(true_mean, state, voxel_size),
             recovered_mean=_resemblance(recovered_mean, state, voxel_size),
+            recovered_own_frame=_resemblance(laid[m], state, voxel_size),
+            mean_map_own_frame=_resemblance(laid_mean[m], state, voxel_size),
         )
         for m, state in enumerate(truth.states)
     )
@@ -217,16 +227,21 @@ def _beats(
     volumes: Tensor,
     truth: _Truth,
     rows: tuple[StateScore, ...],
-    baseline: Literal["mean_map", "recovered_mean"],
+    baseline: Literal["mean_map", "recovered_mean", "mean_map_own_frame"],
 ) -> bool:
     """Tell if every end has a match better than a baseline and than other matches."""
     ends = _ends(truth.coordinates)
+    is_own = baseline == "mean_map_own_frame"
     for m in ends:
+        state = truth.states[m]
+        others = [volumes[rows[other].match] for other in ends if other != m]
         rivals = [getattr(rows[m], baseline).fsc_area]
-        for other in ends:
-            if other != m:
-                stranger = volumes[rows[other].match]
-                rivals.append(fsc_area(fsc(stranger, truth.states[m])).item())
-        if rows[m].recovered.fsc_area - max(rivals) <= MARGIN:
+        if others:
+            strangers = torch.stack(others)
+            if is_own:
+                strangers = align_each(strangers, state.expand_as(strangers))
+            rivals += fsc_area(fsc(strangers, state.expand_as(strangers))).tolist()
+        match = rows[m].recovered_own_frame if is_own else rows[m].recovered
+        if match.fsc_area - max(rivals) <= MARGIN:
             return False
     return len(ends) > 1

@@ -41,9 +41,9 @@ class Monitor:
             return
         self._shown = now
         done = metrics["minutes"]
-        left = done * (1 / max(progress, 1e-6) - 1)
+        left = "" if progress < 0.01 else f", {done * (1 / progress - 1):.1f} min left"
         line = (
-            f"{progress:4.0%}  {done:5.1f} min, {left:5.1f} min left  "
+            f"{progress:4.0%}  {done:.1f} min{left}  "
             f"box {metrics['box']}  low-pass {metrics['resolution']:.0f} Å  "
             f"{metrics['images_seen']:,} images  margin {metrics['margin']:.4f}"
         )
