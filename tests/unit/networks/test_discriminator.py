@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from multicryogan.losses import zero_centred_penalty
 from multicryogan.networks import PooledDiscriminator, StridedDiscriminator
+from multicryogan.rng import stream
+from multicryogan.training.build import seeded
 
 KINDS = [StridedDiscriminator, PooledDiscriminator]
 
@@ -48,3 +51,22 @@ def test_the_pooled_discriminator_doubles_its_channels_with_each_halving() -> No
     layers = PooledDiscriminator(32, 4, 8).features
     widths = [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
     assert widths == [4, 8, 16]
+
+
+def test_short_precision_changes_scores_and_penalty_little() -> None:
+    """Convolutions in bfloat16 keep three digits, also through a double backward."""
+    images = torch.randn((64, 16, 16), generator=stream(0, "images"))
+    results = []
+    for precision in (torch.float32, torch.bfloat16):
+        with seeded(0, "weights"):
+            made = StridedDiscriminator(16, 8, 16, precision)
+        penalty = zero_centred_penalty(made, images, images)
+        torch.autograd.backward(penalty)
+        slope = made.features[0].weight.grad
+        assert slope is not None
+        results.append((made(images).detach(), penalty.detach(), slope))
+    (score, penalty, slope), (short_score, short_penalty, short_slope) = results
+    assert short_score.dtype == torch.float32
+    assert (short_score - score).norm() < 0.02 * score.norm()
+    assert (short_penalty / penalty - 1).abs() < 0.02
+    assert (short_slope - slope).norm() < 0.05 * slope.norm()
