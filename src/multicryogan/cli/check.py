@@ -16,18 +16,14 @@ if TYPE_CHECKING:
 LABEL_WIDTH = 18
 SPOILED = 1  # exit status
 DEFAULTS = DataConfig()
+NOTHING_GIVEN = options.ParticleOptions()
 
 
 def check(
     particles: options.Particles,
     *,
-    datadir: options.DataDir = None,
     threads: options.Threads = 0,
-    pixel_size: options.PixelSize = None,
-    voltage_kv: options.Voltage = None,
-    cs_mm: options.Cs = None,
-    amplitude_contrast: options.Amplitude = None,
-    defocus_angstrom: options.Defocus = None,
+    given: options.ParticleOptions = NOTHING_GIVEN,
     data: Annotated[DataConfig, Parameter(name="data")] = DEFAULTS,
 ) -> int:
     """Say what a particle file holds and what would spoil a run, before training.
@@ -41,15 +37,7 @@ def check(
     run = RunConfig(data=data)
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     options.set_up_torch("cpu", threads)
-    stack = options.open_particles(
-        particles,
-        datadir,
-        pixel_size,
-        voltage_kv,
-        cs_mm,
-        amplitude_contrast,
-        defocus_angstrom,
-    )
+    stack = options.open_particles(particles, given)
     report = check_particles(stack, data)
     print_report(report)
     return SPOILED if report.problems else 0

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,9 +25,6 @@ Threads = Annotated[int, Parameter(help="CPU threads; 0: all cores of this machi
 Particles = Annotated[
     Path, Parameter(help="Particles: RELION .star, cryoSPARC .cs, or a .mrcs stack.")
 ]
-DataDir = Annotated[
-    Path | None, Parameter(help="Folder that the image paths in the file refer to.")
-]
 Config = Annotated[
     Path | None,
     Parameter(help="TOML file of settings; options given here win over it."),
@@ -34,38 +32,37 @@ Config = Annotated[
 Output = Annotated[Path, Parameter(name=["-o", "--output"], help="Folder to write.")]
 
 
-def particle_option(text: str) -> object:
-    """Describe one value that a bare stack lacks."""
-    return Parameter(help=f"{text}, when the file does not hold it.")
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ParticleOptions:
+    """Where the images are, and what the particle file does not say of them."""
+
+    datadir: Path | None = None
+    """Folder that the image paths in the file refer to."""
+    pixel_size: float | None = None
+    """Å per pixel, when the file does not hold it."""
+    voltage_kv: float | None = None
+    """Voltage in kV, when the file does not hold it."""
+    cs_mm: float | None = None
+    """Spherical aberration in mm, when the file does not hold it."""
+    amplitude_contrast: float | None = None
+    """Amplitude contrast, 0 to 1, when the file does not hold it."""
+    defocus_angstrom: float | None = None
+    """One defocus for all, in Å, when the file does not hold it."""
 
 
-PixelSize = Annotated[float | None, particle_option("Å per pixel")]
-Voltage = Annotated[float | None, particle_option("Voltage in kV")]
-Cs = Annotated[float | None, particle_option("Spherical aberration in mm")]
-Amplitude = Annotated[float | None, particle_option("Amplitude contrast, 0 to 1")]
-Defocus = Annotated[float | None, particle_option("One defocus for all, in Å")]
-
-
-def open_particles(
-    path: Path,
-    datadir: Path | None,
-    pixel_size: float | None,
-    voltage_kv: float | None,
-    cs_mm: float | None,
-    amplitude_contrast: float | None,
-    defocus_angstrom: float | None,
-) -> ParticleStack:
+def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:
     """Read particles, completed by what the command line gives."""
     from multicryogan.io import OpticsOverride, read_particles
 
     optics = OpticsOverride(
-        pixel_size=pixel_size,
-        voltage_kv=voltage_kv,
-        cs_mm=cs_mm,
-        amplitude_contrast=amplitude_contrast,
-        defocus_angstrom=defocus_angstrom,
+        pixel_size=given.pixel_size,
+        voltage_kv=given.voltage_kv,
+        cs_mm=given.cs_mm,
+        amplitude_contrast=given.amplitude_contrast,
+        defocus_angstrom=given.defocus_angstrom,
     )
-    return read_particles(path, datadir, optics)
+    return read_particles(path, given.datadir, optics)
 
 
 def contrast_sign(

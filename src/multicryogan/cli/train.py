@@ -16,21 +16,17 @@ if TYPE_CHECKING:
     from multicryogan.training import Preview
 
 DEFAULT_MINUTES = 20.0
+NOTHING_GIVEN = options.ParticleOptions()
 
 
 def train(
     particles: options.Particles,
     *,
     output: options.Output,
-    datadir: options.DataDir = None,
     config: options.Config = None,
     device: options.Device = "auto",
     threads: options.Threads = 0,
-    pixel_size: options.PixelSize = None,
-    voltage_kv: options.Voltage = None,
-    cs_mm: options.Cs = None,
-    amplitude_contrast: options.Amplitude = None,
-    defocus_angstrom: options.Defocus = None,
+    given: options.ParticleOptions = NOTHING_GIVEN,
     run: Annotated[RunConfig, Parameter(name="*")] = RunConfig(),
 ) -> int:
     """Reconstruct the conformations of a molecule from particle images.
@@ -40,15 +36,7 @@ def train(
     with --images alone repeats exactly on the same machine with the same threads.
     """
     del config  # its values are in `run` already
-    stack = options.open_particles(
-        particles,
-        datadir,
-        pixel_size,
-        voltage_kv,
-        cs_mm,
-        amplitude_contrast,
-        defocus_angstrom,
-    )
+    stack = options.open_particles(particles, given)
     if run.train.images <= 0 and run.train.time_limit <= 0:
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
     where = options.set_up_torch(device, threads)

@@ -1,9 +1,9 @@
 """The two players: generators of volumes and the discriminator of images."""
 
 from multicryogan.networks.discriminator import (
-    PooledDiscriminator,
-    StridedDiscriminator,
     fast_precision,
+    pooled_discriminator,
+    strided_discriminator,
 )
 from multicryogan.networks.generator import (
     ComponentGenerator,
@@ -16,8 +16,8 @@ __all__ = [
     "ComponentGenerator",
     "ConvolutionGenerator",
     "Generator",
-    "PooledDiscriminator",
-    "StridedDiscriminator",
     "VolumeGenerator",
     "fast_precision",
+    "pooled_discriminator",
+    "strided_discriminator",
 ]

@@ -15,10 +15,10 @@ from multicryogan.networks import (
     ComponentGenerator,
     ConvolutionGenerator,
     Generator,
-    PooledDiscriminator,
-    StridedDiscriminator,
     VolumeGenerator,
     fast_precision,
+    pooled_discriminator,
+    strided_discriminator,
 )
 from multicryogan.networks.blocks import gaussian_blob
 from multicryogan.rng import stream
@@ -86,7 +86,7 @@ def build_discriminator(config: RunConfig, box: int, device: str) -> nn.Module:
     shape = config.discriminator
     is_auto = shape.precision == "auto"
     precision = fast_precision(device) if is_auto else torch.float32
-    kinds = {"strided": StridedDiscriminator, "pooled": PooledDiscriminator}
+    kinds = {"strided": strided_discriminator, "pooled": pooled_discriminator}
     with seeded(config.train.seed, f"weights/discriminator/{box}"):
         made = kinds[shape.kind](box, shape.channels, shape.hidden, precision)
     return made.to(device)

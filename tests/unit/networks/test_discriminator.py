@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from multicryogan.losses import zero_centred_penalty
-from multicryogan.networks import PooledDiscriminator, StridedDiscriminator
+from multicryogan.networks import pooled_discriminator, strided_discriminator
 from multicryogan.rng import stream
 from multicryogan.training.build import seeded
 
-KINDS = [StridedDiscriminator, PooledDiscriminator]
+KINDS = [strided_discriminator, pooled_discriminator]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,13 +42,13 @@ def test_every_weight_gets_a_gradient(kind: type[nn.Module], box: int) -> None:
 
 
 def test_channels_double_twice_at_most() -> None:
-    layers = StridedDiscriminator(64, 4, 8).features
+    layers = strided_discriminator(64, 4, 8).features
     widths = [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
     assert widths == [4, 8, 16, 16]
 
 
 def test_the_pooled_discriminator_doubles_its_channels_with_each_halving() -> None:
-    layers = PooledDiscriminator(32, 4, 8).features
+    layers = pooled_discriminator(32, 4, 8).features
     widths = [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
     assert widths == [4, 8, 16]
 
@@ -59,7 +59,7 @@ def test_short_precision_changes_scores_and_penalty_little() -> None:
     results = []
     for precision in (torch.float32, torch.bfloat16):
         with seeded(0, "weights"):
-            made = StridedDiscriminator(16, 8, 16, precision)
+            made = strided_discriminator(16, 8, 16, precision)
         penalty = zero_centred_penalty(made, images, images)
         torch.autograd.backward(penalty)
         slope = made.features[0].weight.grad
