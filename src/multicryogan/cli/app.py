@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,12 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from multicryogan import __version__
+from multicryogan.cli.check import check
+from multicryogan.cli.demo import demo
+from multicryogan.cli.evaluate import evaluate
+from multicryogan.cli.simulate import simulate
+from multicryogan.cli.train import train
+from multicryogan.cli.volumes import volumes
 from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.tables import build, merge, read_toml
@@ -21,7 +27,15 @@ No poses and no classes are needed. Start with: multicryogan demo
 """
 USER_MISTAKE = 2  # exit status
 BROKEN_RUN = 1
-COMMANDS = ("demo", "simulate", "check", "train", "volumes", "evaluate")
+# In the order of the help page.
+COMMANDS: tuple[Callable[..., int], ...] = (
+    demo,
+    simulate,
+    check,
+    train,
+    volumes,
+    evaluate,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,14 +62,14 @@ def make_app(tokens: Sequence[str]) -> App:
         version=__version__,
         default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     )
-    for name in COMMANDS:
-        app.command(f"multicryogan.cli.{name}:{name}")
-    command = next((t for t in tokens if not t.startswith("-")), "")
-    defaults = _file_and_mode(command, tokens)
+    for place, command in enumerate(COMMANDS):
+        app.command(command, sort_key=place)
+    name = next((t for t in tokens if not t.startswith("-")), "")
+    defaults = _file_and_mode(name, tokens)
     if defaults:
         # Below the command's name: at the top, the table [train] would be taken for
         # the command of that name and left out.
-        app.config = cyclopts.config.Dict({command: _kebab(defaults)})
+        app.config = cyclopts.config.Dict({name: _kebab(defaults)})
     return app
 
 
