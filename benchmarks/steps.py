@@ -2,9 +2,9 @@
 
 python benchmarks/steps.py [--threads 1 2] [--repeats 7] > steps.json
 
-One step is one discriminator update and one generator update on a batch of 16
-volumes x 16 poses with default settings. Parts are timed one by one, each the median
-of the repeats; the machine's load is in the result.
+One step is one discriminator update and one generator update with default settings;
+the penalty is due at every fourth. Parts are timed one by one, forward and backward,
+each the median of the repeats; the machine's load is in the result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 from multicryogan.training.build import build_discriminator, build_generator
 
-VOLUMES, POSES = 16, 16
+VOLUMES, POSES = RunConfig().train.volumes_per_batch, RunConfig().train.poses_per_volume
 
 
 def main() -> None:
@@ -85,7 +85,11 @@ def parts(box: int) -> dict[str, Callable[[], None]]:
         relativistic_loss(*scores.chunk(2)).backward()
 
     def generate() -> None:
-        relativistic_loss(discriminator(fake), discriminator(images)).backward()
+        discriminator.requires_grad_(False)
+        with torch.no_grad():
+            real_score = discriminator(images)
+        relativistic_loss(discriminator(fake), real_score).backward()
+        discriminator.requires_grad_(True)
 
     return {
         "volumes": lambda: generator(latent).sum().backward(),

@@ -94,7 +94,7 @@ class TrainConfig:
     """Minutes to train for; 0: the number of images alone decides."""
     seed: Annotated[int, Parameter(name=["--seed", "seed"])] = 0
     """Seed of every random draw."""
-    volumes_per_batch: int = 16
+    volumes_per_batch: int = 8
     """Conformations in a batch."""
     poses_per_volume: int = 16
     """Images simulated from each conformation of a batch."""
@@ -122,7 +122,7 @@ class TrainConfig:
     """Learning rates end at this share of their start."""
     average_decay: float = 0.99
     """Per-step decay of the averaged generator that snapshots hold."""
-    coarse_share: float = 0.5
+    coarse_share: float = 0.7
     """Share of the run at half the working box (0: no coarse stage)."""
     start_shell: int = 3
     """Low-pass at the start, in Fourier pixels (0: no low-pass)."""

@@ -15,7 +15,6 @@ RUN = {
     "data": {"box": DATA["box"]},
     "train": {
         "time_limit": 4.0,
-        "volumes_per_batch": 8,
         "low_pass_share": 0.5,
         "motion_start": 0.2,
     },
