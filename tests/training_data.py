@@ -26,6 +26,8 @@ TINY: dict[str, Any] = {
     "generator": {"components": 2, "hidden": 8, "channels": 2},
     "discriminator": {"channels": 4, "hidden": 8, "precision": "float32"},
     "train": {
+        "coarse_share": 0.5,
+        "motion_start": 0.25,
         "images": 48,
         "volumes_per_batch": 2,
         "poses_per_volume": 2,

@@ -79,7 +79,7 @@ def test_a_run_goes_from_the_coarse_to_the_fine_box(whole: Trainer) -> None:
 
 def test_motion_opens_when_it_is_due(whole: Trainer) -> None:
     is_moving = [line["motion"] > 1e-6 for line in metrics(whole.run)]
-    assert is_moving == 3 * [False] + 9 * [True]  # 0.2 of twelve updates
+    assert is_moving == 3 * [False] + 9 * [True]  # 0.25 of twelve updates
 
 
 def test_penalties_are_lazy(whole: Trainer) -> None:
