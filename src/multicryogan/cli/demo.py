@@ -47,7 +47,7 @@ def demo(
     data, run = output / "data", output / "run"
     if not data.exists():
         print("1/4 simulating particle images of a molecule that opens and closes")
-        output.mkdir(parents=True, exist_ok=True)
+        options.make_folder(output)
         simulate_with_progress(build(SimulationConfig, DATA), data)
     print("2/4 reconstructing it from the images alone")
     status = run_training(

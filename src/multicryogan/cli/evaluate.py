@@ -75,10 +75,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
         truth.map_weights,
         truth.voxel_size,
     )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {output}: {error.strerror}") from None
+    options.make_folder(output)
     with whole_file(output / "scores.json") as path:
         path.write_text(json.dumps(scores.to_dict(), indent=1))
     with whole_file(output / "table.txt") as path:

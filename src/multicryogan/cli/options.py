@@ -65,6 +65,14 @@ def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:
     return read_particles(path, given.datadir, optics)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write results to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from None
+
+
 def contrast_sign(
     stack: ParticleStack, setting: Literal["auto", "white", "dark"]
 ) -> tuple[int, str]:

@@ -35,10 +35,7 @@ def volumes(
     if count < 1:
         raise InputError(f"--count is {count}; give 1 or more")
     points = _points(config, count, latents)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {output}: {error.strerror}") from None
+    options.make_folder(output)
     rows = []
     for index, point in enumerate(points):
         with torch.no_grad():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from multicryogan.io import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,11 +188,6 @@ def _grey_range(values: Tensor) -> tuple[float, float]:
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a PNG whole or not at all."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=DOTS_PER_INCH)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+    return Path(path)
