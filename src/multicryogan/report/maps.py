@@ -41,7 +41,9 @@ def plot_conformations(
         order[round(i * (len(states) - 1) / max(count - 1, 1))] for i in range(count)
     ]
     axis = 1 + int(
-        torch.stack([states.sum(a).var(0).sum() for a in (1, 2, 3)]).argmax()
+        torch.stack(
+            [states.sum(a).var(0, correction=0).sum() for a in (1, 2, 3)]
+        ).argmax()
     )
     rows = (
         ("true", states[picked].sum(axis)),
@@ -53,13 +55,15 @@ def plot_conformations(
         peak = float(pictures.max())
         for panel, picture in zip(panel_row, pictures, strict=True):
             panel.imshow(
-                picture.clamp(min=0),
+                picture.clamp(min=0).numpy(),
                 cmap="gray",
                 vmin=0,
                 vmax=peak,
                 interpolation="bicubic",
             )
-            panel.contour(pictures[0], [0.25 * peak], colors="tab:orange", linewidths=1)
+            panel.contour(
+                pictures[0].numpy(), [0.25 * peak], colors="tab:orange", linewidths=1
+            )
             panel.set(xticks=[], yticks=[])
         panel_row[0].set_ylabel(name)
     for panel, m in zip(panels[0], picked, strict=True):
