@@ -49,6 +49,7 @@ def run_training(
     """Fit the config to the particles, train, and say how it ended."""
     import os
 
+    from multicryogan.cli.verdict import FILE, judge
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -58,6 +59,8 @@ def run_training(
     if is_first:
         print(f"{len(stack):,} particles, box {stack.box}, {stack.pixel_size:.3f} Å")
         print(text)
+    if is_first and (output / FILE).is_file():
+        (output / FILE).unlink()  # of an earlier end
     try:
         is_done = train(
             config, stack, sign, output, device=device, on_preview=_draw_preview
@@ -65,6 +68,8 @@ def run_training(
     except TrainingError as error:
         print(f"multicryogan: {error}")
         return 1
+    if is_first and is_done:
+        print(judge(output, stack, sign))
     if is_first:
         how = "done" if is_done else "stopped; the same command goes on"
         print(f"{how}: {output}")

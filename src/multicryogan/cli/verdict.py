@@ -1,0 +1,67 @@
+"""What a finished run says of itself, without the truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multicryogan.io import ParticleStack
+
+FILE = "verdict.json"
+BOX = 16  # false optima show at low resolution, where poses are few
+VOLUMES, POSES = 9, 2_304  # that stand for all conformations and orientations
+PER_VOLUME = 20  # simulated images of each conformation drawn
+FEWEST = 100  # held-out images
+
+
+def judge(run: Path, stack: ParticleStack, sign: int) -> str:
+    """Measure the fit of a run, write RUN/verdict.json and return a line to print."""
+    import torch
+    from torch import Tensor
+
+    from multicryogan.fourier import fourier_resize
+    from multicryogan.inference import measure_fit
+    from multicryogan.io import whole_file
+    from multicryogan.rng import Shard, stream
+    from multicryogan.rotations import super_fibonacci
+    from multicryogan.training import load_snapshot, open_stage
+
+    generator, config, _ = load_snapshot(run)
+    stage = open_stage(config, stack, sign, min(BOX, generator.box), Shard(), "cpu")
+    held_out = stage.sampler.held_out()
+    if len(held_out) < FEWEST:
+        return "not judged: too few particles to hold some out"
+
+    def coarse(latent: Tensor) -> Tensor:
+        # A projection sums over fewer voxels.
+        scale = generator.box / stage.box
+        return scale * fourier_resize(generator(latent), stage.box, 3)
+
+    with torch.no_grad():
+        batch = (len(held_out) // PER_VOLUME, PER_VOLUME)
+        made, _ = stage.simulate(coarse, float(stage.box), 0, "verdict", batch)
+        prior = stage.simulator.latent_prior
+        if prior.dimensions == 1:
+            latent = prior.path(VOLUMES)
+        else:
+            draws = stream(config.train.seed, "verdict/volumes")
+            latent = prior.sample(VOLUMES**2, draws)
+        volumes = coarse(latent)
+    optics = made.params.ctf
+    fit = measure_fit(
+        volumes,
+        stage.sampler.take(held_out),
+        (made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)),
+        stage.spectra.rim,
+        stage.pixel_size,
+        stage.box // 2 - 1,
+        super_fibonacci(POSES).to(volumes),
+    )
+    verdict = "sound" if fit.is_sound else "unsound"
+    facts = {"verdict": verdict, "moves": fit.moves, **asdict(fit)}
+    with whole_file(run / FILE) as path:
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+    return fit.text()

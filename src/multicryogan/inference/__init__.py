@@ -1,0 +1,18 @@
+"""What volumes say about single images: likelihoods over poses."""
+
+from multicryogan.inference.fit import Fit, measure_fit
+from multicryogan.inference.likelihood import (
+    Score,
+    log_evidence,
+    marginal_log_likelihood,
+    mean_score,
+)
+
+__all__ = [
+    "Fit",
+    "Score",
+    "log_evidence",
+    "marginal_log_likelihood",
+    "mean_score",
+    "measure_fit",
+]

@@ -1,0 +1,198 @@
+"""The marginal likelihood of images under equation (1): a score without a truth.
+
+With Gaussian noise of power σ² per mode, a clean slice S and the CTF c,
+
+    log p(y | S, c) / p(y | noise) = Σ_k (2 Re(conj(c y) S) - c² |S|²) / (2 σ²)
+
+over all modes of the orthonormal transform. Each term is a number of the image times
+a number of the slice: all images meet all slices in one matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.errors import InputError
+from multicryogan.fourier import shell_index, shell_weights
+from multicryogan.imaging.ctf import ctf
+from multicryogan.imaging.params import CTFParams
+from multicryogan.imaging.projection import SliceModes, sample_modes, slice_modes
+
+SCORES_AT_ONCE = 2**20  # pairs of image and pose in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over images and its standard error, in nats per image."""
+
+    mean: float
+    standard_error: float
+
+
+def marginal_log_likelihood(
+    images: Tensor,
+    optics: CTFParams | None,
+    volumes: Tensor,
+    rotations: Tensor,
+    noise_power: Tensor,
+    pixel_size: float,
+    max_shell: int,
+    *,
+    scores_at_once: int = SCORES_AT_ONCE,
+) -> Tensor:
+    """Compute log mean over volumes and poses of p(y | pose, volume) / p(y | noise).
+
+    Args:
+        images: As the other arguments, see `log_evidence`.
+        optics: Fields (B,); None: no CTF.
+        volumes: (V, D, D, D) equally likely conformations.
+        rotations: (M, 3, 3) equally likely poses.
+        noise_power: (D//2+1,) noise power per mode of each shell.
+        pixel_size: Å per pixel.
+        max_shell: Largest |k| in Fourier pixels.
+        scores_at_once: Pairs of image and pose in memory.
+
+    Returns:
+        (B,) nats.
+    """
+    evidence = log_evidence(
+        images,
+        optics,
+        volumes,
+        rotations,
+        noise_power,
+        pixel_size,
+        max_shell,
+        scores_at_once=scores_at_once,
+    )
+    peak = evidence.amax(1)
+    return peak + (evidence - peak[:, None]).exp().mean(1).log()
+
+
+@torch.no_grad()
+def log_evidence(
+    images: Tensor,
+    optics: CTFParams | None,
+    volumes: Tensor,
+    rotations: Tensor,
+    noise_power: Tensor,
+    pixel_size: float,
+    max_shell: int,
+    *,
+    scores_at_once: int = SCORES_AT_ONCE,
+) -> Tensor:
+    """Compute log mean over poses of p(y | pose, volume) / p(y | noise).
+
+    The mean grey level of images and volumes plays no part: the mode of zero
+    frequency is left out. Shifts are not searched.
+
+    Args:
+        images: (B, D, D) raw images, axes (y, x), white protein.
+        optics: Fields (B,), astigmatic or not; None: no CTF.
+        volumes: (V, D, D, D) densities, axes (z, y, x), whose projections are in the
+            grey levels of the images.
+        rotations: (M, 3, 3) equally likely matrices A, r_image = A r_volume.
+        noise_power: (D//2+1,) noise power per mode of each shell, orthonormal
+            transform (see imaging/noise.py).
+        pixel_size: Å per pixel.
+        max_shell: Largest |k| in Fourier pixels; modes |k| >= D / 2 are left out.
+        scores_at_once: Pairs of image and pose in memory.
+
+    Returns:
+        (B, V) nats; 0 where the volume is empty.
+
+    Raises:
+        InputError: If a shell in use has no noise.
+    """
+    modes = _modes_without_zero(images, volumes, max_shell)
+    factors = _image_factors(images, optics, noise_power, pixel_size, modes)
+    side = max(1, math.isqrt(scores_at_once))
+    return torch.stack(
+        [_log_mean_over_poses(factors, v, rotations, modes, side) for v in volumes],
+        dim=1,
+    )
+
+
+def _log_mean_over_poses(
+    factors: Tensor, volume: Tensor, rotations: Tensor, modes: SliceModes, side: int
+) -> Tensor:
+    """(B,) log of the mean ratio over (M, 3, 3) poses, by blocks of side x side.
+
+    The sum of exp(log ratio - peak) goes along with the highest log ratio so far.
+    """
+    peak = factors.new_full(factors.shape[:1], -math.inf)
+    total = torch.zeros_like(peak)
+    for some_poses in torch.split(rotations, side):
+        slices = _slice_factors(volume, some_poses, modes)
+        for first in range(0, len(factors), side):
+            rows = slice(first, first + side)
+            log_ratio = factors[rows] @ slices.T  # (side, side)
+            higher = torch.maximum(peak[rows], log_ratio.amax(1))
+            added = log_ratio.sub_(higher[:, None]).exp_().sum(1)
+            total[rows] = total[rows] * (peak[rows] - higher).exp() + added
+            peak[rows] = higher
+    return peak + (total / len(rotations)).log()
+
+
+def _modes_without_zero(images: Tensor, volumes: Tensor, max_shell: int) -> SliceModes:
+    """List the modes 1 <= |k| <= max_shell, |k| < D / 2."""
+    box = images.shape[-1]
+    if images.shape[1:] != (box,) * 2 or volumes.shape[1:] != (box,) * 3:
+        raise ValueError(
+            f"expected images (B, D, D) and volumes (V, D, D, D), got "
+            f"{tuple(images.shape)} and {tuple(volumes.shape)}"
+        )
+    if max_shell < 1:
+        raise ValueError(f"expected a max_shell of at least 1, got {max_shell}")
+    frequency = slice_modes(box, max_shell, like=images).frequency
+    return SliceModes(box, frequency[frequency.any(-1)])
+
+
+def _image_factors(
+    images: Tensor,
+    optics: CTFParams | None,
+    noise_power: Tensor,
+    pixel_size: float,
+    modes: SliceModes,
+) -> Tensor:
+    """(B, 3K) what Re S, Im S and |S|² of a slice are multiplied with."""
+    box, index = modes.box, modes.flat_index
+    shells = shell_index(box, like=images).flatten()[index]
+    power = noise_power[shells]
+    if not bool((power > 0).all()):
+        shell = int(shells[~(power > 0)].min())
+        raise InputError(
+            f"noise power of {float(noise_power[shell]):g} in shell {shell} of "
+            f"{box // 2}: set max_shell below it, or use images that were not filtered"
+        )
+    # Each mode stands once or twice in the full transform; D² makes it orthonormal.
+    weights = shell_weights(box, like=images).flatten()[index] / (power * box**2)
+    values = torch.fft.rfft2(images).flatten(1)[:, index]  # (B, K)
+    if optics is None:
+        modulation = torch.ones_like(values.real)
+    else:
+        freqs = modes.frequency.to(images.dtype)[None] / (box * pixel_size)
+        modulation = ctf(optics, freqs)[:, 0]
+    values = values * (weights * modulation)
+    squares = -0.5 * weights * modulation.square()
+    return torch.cat((values.real, values.imag, squares), dim=1)
+
+
+def _slice_factors(volume: Tensor, rotations: Tensor, modes: SliceModes) -> Tensor:
+    """(m, 3K) Re S, Im S and |S|² of the slices of one volume."""
+    values = sample_modes(volume[None], rotations[None], modes)[0]  # (m, K)
+    power = values.real.square() + values.imag.square()
+    return torch.cat((values.real, values.imag, power), dim=1)
+
+
+def mean_score(values: Tensor) -> Score:
+    """Average (B,) values; the standard error says how far to trust it."""
+    count = len(values)
+    if count < 2:
+        raise ValueError(f"expected at least 2 images, got {count}")
+    values = values.double()
+    return Score(values.mean().item(), values.std().item() / math.sqrt(count))

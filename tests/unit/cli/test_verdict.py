@@ -1,0 +1,136 @@
+"""What a finished run says of itself."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from multicryogan.cli.train import run_training
+from multicryogan.cli.verdict import judge
+from multicryogan.io import ParticleStack
+from multicryogan.training import load_snapshot, train
+from training_data import POINTS_PX, SIGMA_PX, tiny_config, tiny_stack
+
+BOX = 32
+SHORT: dict[str, Any] = {"train": {"images": 8, "discriminator_warmup": 0}}
+Claim = Callable[[Tensor], None]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
+    """2,000 particles, a hundred of them held out."""
+    return tiny_stack(tmp_path_factory.mktemp("large"), 2_000, BOX)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, stack: ParticleStack) -> Path:
+    """A run that ended after two updates, not judged yet."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    assert train(tiny_config(SHORT), stack, 1, run)
+    return run
+
+
+def facts(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "verdict.json").read_text())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def fewer_poses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multicryogan.cli.verdict.POSES", 400)
+
+
+def gaussians(points: tuple[tuple[float, float, float], ...]) -> Tensor:
+    """(1, D, D, D) Gaussians that project to those of the tiny images."""
+    axis = torch.arange(BOX) - BOX // 2
+    x, y, z = (
+        (-((axis - c[:, None]) ** 2) / (2 * SIGMA_PX**2)).exp()
+        for c in torch.tensor(points).T
+    )
+    volume = torch.einsum("pz,py,px->zyx", z, y, x) / (SIGMA_PX * math.sqrt(math.tau))
+    return volume[None]
+
+
+TRUE = gaussians(POINTS_PX)
+WRONG = gaussians(((1, -6, 2), (-5, 2, 4), (4, 5, 0), (3, -1, -6)))
+
+
+@pytest.fixture
+def claim(monkeypatch: pytest.MonkeyPatch, stopped: Path) -> Claim:
+    """Let a density take the place of what the run has found."""
+    generator, config, voxel_size = load_snapshot(stopped)
+
+    def put(density: Tensor) -> None:
+        monkeypatch.setattr(
+            generator, "forward", lambda z: density.expand(len(z), -1, -1, -1)
+        )
+        found = (generator, config, voxel_size)
+        monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+
+    return put
+
+
+def test_the_true_density_is_sound(
+    claim: Claim, stack: ParticleStack, tmp_path: Path
+) -> None:
+    claim(TRUE)
+    assert "as well as it claims" in judge(tmp_path, stack, 1)
+    found = facts(tmp_path)
+    assert found["verdict"] == "sound"
+    error = found["real"]["standard_error"]
+    assert found["real"]["mean"] == pytest.approx(
+        found["simulated"]["mean"], abs=4 * error
+    )
+
+
+@pytest.mark.parametrize("density", [WRONG, 1.5 * TRUE], ids=["wrong", "too strong"])
+def test_a_false_density_is_unsound(
+    claim: Claim,
+    stack: ParticleStack,
+    tmp_path: Path,
+    density: Tensor,
+) -> None:
+    claim(density)
+    assert "train longer or with another --seed" in judge(tmp_path, stack, 1)
+    assert facts(tmp_path)["verdict"] == "unsound"
+
+
+def test_the_verdict_holds_each_mean_with_its_error(
+    stopped: Path, stack: ParticleStack
+) -> None:
+    judge(stopped, stack, 1)
+    found = facts(stopped)
+    assert set(found) == {"verdict", "moves", "real", "simulated", "motion"}
+    for score in ("real", "simulated", "motion"):
+        assert set(found[score]) == {"mean", "standard_error"}
+        assert all(math.isfinite(value) for value in found[score].values())
+
+
+def test_a_run_that_is_stopped_at_once_is_unsound(
+    stopped: Path, stack: ParticleStack
+) -> None:
+    assert "train longer or with another --seed" in judge(stopped, stack, 1)
+    assert facts(stopped)["verdict"] == "unsound"
+
+
+def test_training_ends_with_the_verdict(
+    tmp_path: Path, stack: ParticleStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu") == 0
+    verdict, done = capsys.readouterr().out.splitlines()[-2:]
+    assert verdict == judge(tmp_path / "run", stack, 1)
+    assert done.startswith("done: ")
+
+
+def test_a_small_set_is_not_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tiny_stack(tmp_path)
+    assert run_training(tiny_config(SHORT), few, tmp_path / "run", "cpu") == 0
+    assert "not judged: too few particles" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "verdict.json").exists()
