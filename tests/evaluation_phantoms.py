@@ -5,6 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from multicryogan.evaluation.rigid import mirror, move
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+
 
 def grid_points(box: int) -> Tensor:
     """(D, D, D, 3) points (x, y, z) in voxels from the centre box // 2."""
@@ -46,3 +50,11 @@ def about_z(angle_deg: float) -> Tensor:
     """(3, 3) right-handed rotation about z."""
     c, s = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def scrambled(volumes: Tensor, seed: int) -> Tensor:
+    """(N, D, D, D) volumes in random frames, every second one mirrored."""
+    handed = volumes.clone()
+    handed[1::2] = mirror(volumes[1::2])
+    rotation = random_rotations((len(volumes),), stream(seed, "pose"))
+    return move(handed, rotation, torch.zeros(len(volumes), 3))

@@ -44,7 +44,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     """Score the averaged generator of a run and write tables and pictures."""
     import torch
 
-    from multicryogan.evaluation import apply_alignment, score
+    from multicryogan.evaluation import score
     from multicryogan.fourier import fourier_resize
     from multicryogan.io import whole_file
     from multicryogan.priors import LatentPrior
@@ -84,7 +84,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     plots.plot_fsccc(scores, output / "fsccc.png")
     plots.plot_order(scores, output / "order.png")
     plot_conformations(
-        apply_alignment(volumes, scores.alignment),
+        scores.frames.apply(volumes),
         truth.maps,
         scores,
         output / "conformations.png",

@@ -25,9 +25,15 @@ def volumes(
         Parameter(help="Text file of latents, one per line, instead of even steps."),
     ] = None,
 ) -> int:
-    """Write maps (.mrc) along the latent, and latents.csv beside them."""
+    """Write maps (.mrc) along the latent, and latents.csv beside them.
+
+    Images do not show the frame of a single conformation. So each map is laid on its
+    neighbour in the latent as a rigid body, mirrored where need be: the series shows
+    no drift and no jump of the whole. The first map stays as it is.
+    """
     import torch
 
+    from multicryogan.evaluation import align_neighbours
     from multicryogan.io import whole_file, write_volume
     from multicryogan.training import load_snapshot
 
@@ -37,9 +43,10 @@ def volumes(
     points = _points(config, count, latents)
     options.make_folder(output)
     rows = []
-    for index, point in enumerate(points):
-        with torch.no_grad():
-            volume = generator(point[None])[0]
+    with torch.no_grad():
+        maps = torch.cat([generator(point[None]) for point in points])
+    laid = align_neighbours(maps, points)
+    for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
         rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))
@@ -48,7 +55,7 @@ def volumes(
         path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
     print(
         f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "
-        f"in {output}; open them all in ChimeraX"
+        f"in {output}, each laid on its neighbour; open them all in ChimeraX"
     )
     return 0
 

@@ -7,6 +7,7 @@ from multicryogan.evaluation.alignment import (
     common_alignment,
 )
 from multicryogan.evaluation.baselines import mean_map, mean_map_fsc
+from multicryogan.evaluation.frames import Frames, OwnFrames, own_frames
 from multicryogan.evaluation.fsc import (
     fsc,
     fsc_area,
@@ -14,17 +15,20 @@ from multicryogan.evaluation.fsc import (
     resolution_angstrom,
 )
 from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
-from multicryogan.evaluation.neighbours import align_each, align_neighbours
+from multicryogan.evaluation.judgement import Judgement, Resemblance, StateScore
+from multicryogan.evaluation.neighbours import align_neighbours, neighbour_frames
 from multicryogan.evaluation.populations import paper_rule, shares
-from multicryogan.evaluation.scores import Resemblance, Scores, StateScore, score
+from multicryogan.evaluation.scores import Scores, score
 
 __all__ = [
     "Alignment",
+    "Frames",
+    "Judgement",
+    "OwnFrames",
     "Resemblance",
     "Scores",
     "StateScore",
     "align",
-    "align_each",
     "align_neighbours",
     "apply_alignment",
     "common_alignment",
@@ -35,6 +39,8 @@ __all__ = [
     "last_shell_above",
     "mean_map",
     "mean_map_fsc",
+    "neighbour_frames",
+    "own_frames",
     "paper_rule",
     "resolution_angstrom",
     "score",

@@ -18,12 +18,12 @@ from multicryogan.evaluation.rigid import (
     move_fast,
     refine,
 )
-from multicryogan.evaluation.search import Pose, distinct, search
+from multicryogan.evaluation.search import Pose, distinct, search, turn_all
 from multicryogan.fourier import fourier_resize, shell_index
 
 FULL_BOX = 40  # finest grid of a single alignment, in voxels
 JOINT_BOX = 24  # finest grid when many pairs are aligned at once
-COARSE_BOX = 16
+COARSE_BOX = 14  # holds the shells that are searched
 TRIED = 5  # poses of each hand that are refined on the full grid
 OFFERED = 4  # candidates for a common alignment
 FINE_BOX = 128  # upsampled grid of the last refinement
@@ -80,30 +80,62 @@ def candidates(
     Returns:
         At most four alignments.
     """
-    check_cubes(volume, reference)
-    box = volume.shape[-1]
-    pair = prepare(torch.stack((volume, reference)), COARSE_BOX, max_shell)
-    poses = search(pair[0], pair[1], hands=hands)
-    pair = prepare(torch.stack((volume, reference)), FULL_BOX, max_shell)
-    grid = pair.shape[-1]
-    coarse_box = min(box, COARSE_BOX)
+    return candidates_each(volume[None], reference, hands=hands, max_shell=max_shell)[0]
+
+
+def candidates_each(
+    volumes: Tensor,
+    reference: Tensor,
+    *,
+    hands: bool = True,
+    max_shell: int | None = None,
+) -> list[tuple[Alignment, ...]]:
+    """List the `candidates` of several volumes on one reference, which saves time.
+
+    Args:
+        volumes: (N, D, D, D) densities to move, each by itself.
+        reference: (D, D, D) density that stays.
+        hands: Try the mirror images too.
+        max_shell: Last shell compared; all of them when missing.
+
+    Returns:
+        For each volume at most four alignments, the best first.
+    """
+    check_cubes(volumes, reference)
+    box = volumes.shape[-1]
+    everything = torch.cat((volumes, reference[None]))
+    coarse = prepare(everything, COARSE_BOX, max_shell)
+    full = prepare(everything, FULL_BOX, max_shell)
+    turned = turn_all(coarse[-1])
+    found = []
+    for i in range(len(volumes)):
+        poses = search(coarse[i], coarse[-1], turned, hands=hands)
+        poses = _best_refined(full[[i, -1]], poses, full.shape[-1] / coarse.shape[-1])
+        found.append(
+            tuple(
+                Alignment(
+                    pose.rotation.to(volumes),
+                    (pose.shift * (box / full.shape[-1])).to(volumes),
+                    pose.is_mirrored,
+                    pose.correlation,
+                )
+                for pose in poses
+            )
+        )
+    return found
+
+
+def _best_refined(pair: Tensor, poses: list[Pose], ratio: float) -> list[Pose]:
+    """Refine the best coarse poses of pair[0] on pair[1], a finer grid; offer a few."""
     # Flat particles look alike in both hands at low resolution: try some of each.
     tried = [
-        pose.scaled(grid / coarse_box)
+        pose.scaled(ratio)
         for is_mirrored in (False, True)
         for pose in [p for p in poses if p.is_mirrored == is_mirrored][:TRIED]
     ]
     poses = distinct(_refined(pair, tried))[:OFFERED]
-    poses = [*_refined(pair, poses[:1], finer=min(4, FINE_BOX // grid)), *poses[1:]]
-    return tuple(
-        Alignment(
-            pose.rotation.to(volume),
-            (pose.shift * (box / grid)).to(volume),
-            pose.is_mirrored,
-            pose.correlation,
-        )
-        for pose in poses
-    )
+    finer = min(4, FINE_BOX // pair.shape[-1])
+    return [*_refined(pair, poses[:1], finer=finer), *poses[1:]]
 
 
 def apply_alignment(volumes: Tensor, alignment: Alignment) -> Tensor:

@@ -1,78 +1,74 @@
-"""Lay volumes on each other as rigid bodies: on neighbours, or on references."""
+"""Lay volumes along the latent on each other: no drift, no jump of the frame."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from multicryogan.evaluation.alignment import JOINT_BOX, prepare
-from multicryogan.evaluation.rigid import move, refine
+from multicryogan.evaluation.alignment import JOINT_BOX, align, prepare
+from multicryogan.evaluation.frames import Frames, climb
+from multicryogan.evaluation.rigid import REFLECT
 
-AT_ONCE = 8  # pairs of neighbours refined together
+ALIKE = 0.9  # correlation of neighbours below which a jump is looked for
+GAIN = 0.02  # of correlation: less is no reason to jump
 
 
 def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
-    """Take out a rotation or shift that drifts along the latent.
-
-    Each volume is laid on its nearest neighbour among those already laid, from the
-    first on, as a rigid body and by local refinement only: no search, no hand. The
-    part of a motion that is no rigid motion of the whole stays as it is.
+    """Take out rotations, shifts and changes of hand along the latent.
 
     Args:
         volumes: (N, D, D, D) densities.
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
 
     Returns:
-        (N, D, D, D) moved densities; the first is the first given.
+        (N, D, D, D) moved densities: see `neighbour_frames`.
     """
-    if len(volumes) < 2:
-        return volumes.clone()
+    frames = neighbour_frames(volumes, latents)
+    # The first does not move: interpolation would only blur it.
+    return torch.cat((volumes[:1], frames.part(slice(1, None)).apply(volumes[1:])))
+
+
+def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
+    """Find the motions that lay each volume on its neighbour.
+
+    The neighbour is the nearest in the latent of those already laid, from the first
+    on. A volume is refined locally on it; where they stay unlike, all rotations,
+    shifts and both hands are searched. The part of a motion that is no rigid motion
+    of the whole stays as it is.
+
+    Args:
+        volumes: (N, D, D, D) densities.
+        latents: (N,) or (N, d) positions; the order of the volumes when missing.
+
+    Returns:
+        A motion per volume; that of the first is none.
+    """
     count, box = len(volumes), volumes.shape[-1]
+    rotation = torch.eye(3).to(volumes).repeat(count, 1, 1)
+    shift = torch.zeros(count, 3).to(volumes)
+    is_mirrored = torch.zeros(count, dtype=torch.bool)
+    if count < 2:
+        return Frames(rotation, shift, is_mirrored)
     positions = torch.arange(float(count)) if latents is None else latents
     tree = _neighbour_tree(positions.reshape(count, -1).double().cpu())
     small = prepare(volumes, JOINT_BOX, None)
     child, parent = torch.tensor(tree).T
-    turns, slides = _laid(small[child], small[parent])
+    turns, slides, alike = climb(small[child], small[parent], finer=3)
     slides = slides * (box / small.shape[-1])
-    rotation = torch.eye(3).to(volumes).repeat(count, 1, 1)
-    shift = torch.zeros(count, 3).to(volumes)
-    for (i, j), turn, slide in zip(tree, turns, slides, strict=True):
+    for k, (i, j) in enumerate(tree):
+        turn, slide = turns[k], slides[k]
+        if alike[k] < ALIKE:
+            found = align(volumes[i], volumes[j])
+            if found.correlation > alike[k] + GAIN:
+                turn, slide = found.rotation, found.shift
+                is_mirrored[i] = found.is_mirrored
+        if is_mirrored[j]:  # a motion seen in the mirror
+            reflect = REFLECT.to(turn)
+            turn, slide = reflect[:, None] * turn * reflect, slide * reflect
+        is_mirrored[i] ^= is_mirrored[j]
         rotation[i] = rotation[j] @ turn
         shift[i] = rotation[j] @ slide + shift[j]
-    moved = move(volumes[1:], rotation[1:], shift[1:])
-    return torch.cat((volumes[:1], moved))
-
-
-def align_each(volumes: Tensor, references: Tensor) -> Tensor:
-    """Lay each volume on its own reference by local refinement, without search.
-
-    Images do not show the frame of a single conformation: turned with all its views
-    it gives the same images. So each map may be compared in its own best frame.
-
-    Args:
-        volumes: (N, D, D, D) densities, roughly aligned.
-        references: (N, D, D, D) densities that stay.
-
-    Returns:
-        (N, D, D, D) moved densities.
-    """
-    count, box = len(volumes), volumes.shape[-1]
-    small = prepare(torch.cat((volumes, references)), JOINT_BOX, None)
-    turns, slides = _laid(small[:count], small[count:])
-    return move(volumes, turns, slides * (box / small.shape[-1]))
-
-
-def _laid(volumes: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Refine pairs in blocks: rotations (N, 3, 3) and shifts (N, 3) in voxels."""
-    motions = []
-    for some, others in zip(
-        torch.split(volumes, AT_ONCE), torch.split(references, AT_ONCE), strict=True
-    ):
-        start = torch.eye(3).to(some).expand(len(some), 3, 3)
-        still = torch.zeros(len(some), 3).to(some)
-        motions.append(refine(some, others, start, still, finer=3))
-    turns, slides, _ = zip(*motions, strict=True)
-    return torch.cat(turns), torch.cat(slides)
+    return Frames(rotation, shift, is_mirrored)
 
 
 def _neighbour_tree(positions: Tensor) -> list[tuple[int, int]]:

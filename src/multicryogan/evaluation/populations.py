@@ -1,4 +1,4 @@
-"""Shares of the conformations: the paper's rule, and a count of best matches."""
+"""Shares of the conformations: the paper's rule, and a count by labels."""
 
 from __future__ import annotations
 
@@ -14,34 +14,24 @@ FIRST, SECOND, TRANSITION = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Populations:
-    """Both FSCCC matrices, and the shares of the conformations."""
+    """Both FSCCC matrices, and the shares that the paper's rule reads from them."""
 
     fsccc_raw: Tensor  # (N, N)
     fsccc_aligned: Tensor  # (N, N), after aligning neighbours
     paper_shares: tuple[float, ...]  # first, second, transition; raw matrix
     paper_shares_aligned: tuple[float, ...]
-    matched_shares: tuple[float, ...]  # (M), of every true state
 
 
-def populations(
-    volumes: Tensor,
-    latents: Tensor,
-    weights: Tensor,
-    matched_state: Tensor,
-    state_count: int,
-) -> Populations:
-    """Count the conformations by the paper's rule and by best match.
+def populations(volumes: Tensor, latents: Tensor, weights: Tensor) -> Populations:
+    """Count the conformations by the paper's rule.
 
     Args:
         volumes: (N, D, D, D) recovered densities in the order of the latent.
         latents: (N, d) latents.
         weights: (N,) shares of the particles.
-        matched_state: (N,) best-matching true state of each volume.
-        state_count: Number M of true states.
 
     Returns:
-        Matrices and shares. Neither needs the alignment to the truth except the
-        shares by best match.
+        Matrices and shares, made without the truth.
     """
     raw, straight = fsccc(volumes), fsccc_aligned(volumes, latents)
     by_rule, by_rule_straight = (
@@ -53,7 +43,6 @@ def populations(
         fsccc_aligned=straight,
         paper_shares=by_rule,
         paper_shares_aligned=by_rule_straight,
-        matched_shares=tuple(shares(matched_state, weights, state_count).tolist()),
     )
 
 

@@ -19,6 +19,7 @@ LARGEST_STEP = 0.3  # radians, one step of the refinement
 TURNED = (0.3, 0.25, -0.2)  # radians about x, y, z: no axis meets an axis
 TOLERANCE = 3e-4  # of correlation: what interpolation leaves uncertain
 TINY = 1e-30
+REFLECT = torch.tensor([1.0, 1.0, -1.0])  # `mirror` takes a point p to REFLECT p
 
 
 def move(volumes: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Score a reconstruction against the truth, beside what no motion would score.
 
-One alignment serves all volumes, so a rotation that drifts along the latent counts as
-an error. A reconstruction without poses cannot know that rotation. So shapes are judged
-a second time in their own frames: the best match, and the mean map as well, are each
-laid on the state as rigid bodies.
+Images do not show the frame (rotation, shift, hand) of a single conformation: turned
+with all its views it gives the same images. So every recovered volume, and the true
+mean map as a baseline, is laid on the true states in its own frame, all by one rule
+(`own_frames`). Differences from the mean are taken with the volumes, and the states
+too, laid on the true mean map. The paper lays all volumes by one motion instead, and a
+frame that changes along the latent counts as an error: `common_frame` says how much.
 
 A volume is matched to the state of highest correlation, blind to scale and mean value,
 up to the last shell where the true mean map has FSC >= 0.5 with every state: beyond,
@@ -17,7 +19,6 @@ A homogeneous map, however sharp, fails the second part.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,46 +29,19 @@ from multicryogan.evaluation.alignment import (
     common_alignment,
 )
 from multicryogan.evaluation.baselines import mean_map, mean_map_fsc
-from multicryogan.evaluation.fsc import (
-    check_cubes,
-    fsc,
-    fsc_area,
-    last_shell_above,
-    resolution_angstrom,
+from multicryogan.evaluation.frames import Frames, lay_each, own_frames
+from multicryogan.evaluation.fsc import check_cubes, last_shell_above
+from multicryogan.evaluation.judgement import (
+    Judgement,
+    Laid,
+    StateScore,
+    Truth,
+    ends,
+    judge,
 )
-from multicryogan.evaluation.matching import correlation_matrix
-from multicryogan.evaluation.motion import Motion, compare_motion
-from multicryogan.evaluation.neighbours import align_each
-from multicryogan.evaluation.order import Order, measure_order
+from multicryogan.evaluation.order import Order
 from multicryogan.evaluation.populations import Populations, populations
 from multicryogan.evaluation.table import score_table, to_plain
-
-MARGIN = 0.005  # of FSC area: ties and rounding beat nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Resemblance:
-    """How well one map resembles one true state."""
-
-    fsc: Tensor  # (D//2+1,)
-    fsc_area: float
-    resolution_angstrom: float  # at FSC 0.5
-    resolution_0143_angstrom: float
-
-
-@dataclass(frozen=True, slots=True)
-class StateScore:
-    """One true state: its best match beside two maps without motion."""
-
-    coordinate: tuple[float, ...]
-    weight: float
-    match: int  # index of the best-matching recovered volume
-    correlation: float  # with that volume, up to the matching shell
-    recovered: Resemblance  # of the best match
-    mean_map: Resemblance  # of the mean of the TRUE states: the hardest baseline
-    recovered_mean: Resemblance  # of the mean of the recovered volumes
-    recovered_own_frame: Resemblance  # best match laid on the state by itself
-    mean_map_own_frame: Resemblance  # true mean map laid on the state by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +50,23 @@ class Scores:
 
     box: int
     voxel_size: float
-    alignment: Alignment
     matching_shell: int  # volumes are matched up to here: see `score`
-    states: tuple[StateScore, ...]
     ends: tuple[int, ...]  # states at the two ends of each coordinate
-    order: Order
-    motion: Motion
+    frames: Frames  # lay every volume on the true mean map, each by itself
+    own_frames: Judgement  # every volume in its own frame
+    alignment: Alignment  # lays all volumes by one motion
+    common_frame: Judgement  # all volumes in that one frame: the paper's figures
     populations: Populations
-    beats_mean_map: bool
-    beats_recovered_mean: bool
-    beats_mean_map_own_frame: bool
+
+    @property
+    def states(self) -> tuple[StateScore, ...]:
+        """The true states as found in own frames."""
+        return self.own_frames.states
+
+    @property
+    def order(self) -> Order:
+        """How the latent orders the matches in own frames."""
+        return self.own_frames.order
 
     def to_dict(self) -> dict[str, object]:
         """Return plain numbers, lists and dicts for JSON; NaN and inf become None."""
@@ -124,33 +105,33 @@ def score(
     check_cubes(volumes, states)
     volumes, states = volumes.float(), states.float()
     weights = (latent_weights / latent_weights.sum()).float()
-    truth = _Truth(
-        states,
-        coordinates.reshape(len(states), -1).float(),
-        (state_weights / state_weights.sum()).float(),
+    shares = (state_weights / state_weights.sum()).float()
+    truth = Truth(
+        states=states,
+        coordinates=coordinates.reshape(len(states), -1).float(),
+        weights=shares,
+        mean=mean_map(states, shares),
+        matching_shell=matching_shell(states, shares),
+        voxel_size=float(voxel_size),
     )
     latents = latents.reshape(len(volumes), -1).float()
     alignment = common_alignment(
-        volumes, states, volume_weights=weights, state_weights=truth.weights
+        volumes, states, volume_weights=weights, state_weights=shares
     )
     aligned = apply_alignment(volumes, alignment)
-    shell = matching_shell(states, truth.weights)
-    correlation = correlation_matrix(aligned, states, shell)  # (N, M)
-    matched = correlation.argmax(dim=1)
-    rows = _state_scores(aligned, weights, truth, correlation, voxel_size)
+    frames, laid = _in_own_frames(volumes, weights, truth)
     return Scores(
         box=volumes.shape[-1],
-        voxel_size=float(voxel_size),
+        voxel_size=truth.voxel_size,
+        matching_shell=truth.matching_shell,
+        ends=ends(truth.coordinates),
+        frames=frames,
+        own_frames=judge(laid, truth, latents, weights),
         alignment=alignment,
-        matching_shell=shell,
-        states=rows,
-        ends=_ends(truth.coordinates),
-        order=measure_order(latents, weights, truth.coordinates, matched),
-        motion=compare_motion(aligned, weights, states, truth.weights, matched, shell),
-        populations=populations(volumes, latents, weights, matched, len(states)),
-        beats_mean_map=_beats(aligned, truth, rows, "mean_map"),
-        beats_recovered_mean=_beats(aligned, truth, rows, "recovered_mean"),
-        beats_mean_map_own_frame=_beats(aligned, truth, rows, "mean_map_own_frame"),
+        common_frame=judge(
+            _in_one_frame(aligned, weights, truth), truth, latents, weights
+        ),
+        populations=populations(volumes, latents, weights),
     )
 
 
@@ -168,80 +149,26 @@ def matching_shell(states: Tensor, weights: Tensor) -> int:
     return max(2, min(last_shell_above(curve, 0.5) for curve in curves))
 
 
-@dataclass(frozen=True, slots=True)
-class _Truth:
-    states: Tensor  # (M, D, D, D)
-    coordinates: Tensor  # (M, c)
-    weights: Tensor  # (M,) sum to one
-
-
-def _state_scores(
-    volumes: Tensor,
-    weights: Tensor,
-    truth: _Truth,
-    correlation: Tensor,
-    voxel_size: float,
-) -> tuple[StateScore, ...]:
-    """Compare each true state with its best match and with both mean maps."""
-    true_mean = mean_map(truth.states, truth.weights)
-    recovered_mean = mean_map(volumes, weights)
-    allowed = correlation.masked_fill((weights == 0)[:, None], -torch.inf)
-    best, match = allowed.max(dim=0)
-    laid = align_each(volumes[match], truth.states)
-    laid_mean = align_each(true_mean.expand_as(truth.states), truth.states)
-    return tuple(
-        StateScore(
-            coordinate=tuple(truth.coordinates[m].tolist()),
-            weight=truth.weights[m].item(),
-            match=int(match[m]),
-            correlation=best[m].item(),
-            recovered=_resemblance(volumes[match[m]], state, voxel_size),
-            mean_map=_resemblance(true_mean, state, voxel_size),
-            recovered_mean=_resemblance(recovered_mean, state, voxel_size),
-            recovered_own_frame=_resemblance(laid[m], state, voxel_size),
-            mean_map_own_frame=_resemblance(laid_mean[m], state, voxel_size),
-        )
-        for m, state in enumerate(truth.states)
+def _in_own_frames(
+    volumes: Tensor, weights: Tensor, truth: Truth
+) -> tuple[Frames, Laid]:
+    """Lay volumes, true mean and recovered mean on the states, each by itself."""
+    series = torch.cat((volumes, truth.mean[None]))
+    found = own_frames(series, truth.states, truth.mean)
+    frames = found.on_mean.part(slice(len(volumes)))
+    on_mean = frames.apply(volumes)
+    mean = own_frames(mean_map(on_mean, weights)[None], truth.states, truth.mean)
+    return frames, Laid(
+        lay=found.joined(mean).lay,
+        volumes=on_mean,
+        states=lay_each(truth.states, truth.mean[None]),
     )
 
 
-def _resemblance(volume: Tensor, state: Tensor, voxel_size: float) -> Resemblance:
-    box = volume.shape[-1]
-    curve = fsc(volume, state)
-    return Resemblance(
-        fsc=curve,
-        fsc_area=fsc_area(curve).item(),
-        resolution_angstrom=resolution_angstrom(curve, 0.5, box, voxel_size),
-        resolution_0143_angstrom=resolution_angstrom(curve, 0.143, box, voxel_size),
+def _in_one_frame(aligned: Tensor, weights: Tensor, truth: Truth) -> Laid:
+    """Leave volumes as they were aligned together."""
+    means = torch.stack((truth.mean, mean_map(aligned, weights)))
+    series = torch.cat((aligned, means))
+    return Laid(
+        lay=lambda state, picked: series[picked], volumes=aligned, states=truth.states
     )
-
-
-def _ends(coordinates: Tensor) -> tuple[int, ...]:
-    """List the states of least and greatest value of each coordinate (M, c)."""
-    low = coordinates.argmin(dim=0).tolist()
-    high = coordinates.argmax(dim=0).tolist()
-    return tuple(dict.fromkeys(m for pair in zip(low, high, strict=True) for m in pair))
-
-
-def _beats(
-    volumes: Tensor,
-    truth: _Truth,
-    rows: tuple[StateScore, ...],
-    baseline: Literal["mean_map", "recovered_mean", "mean_map_own_frame"],
-) -> bool:
-    """Tell if every end has a match better than a baseline and than other matches."""
-    ends = _ends(truth.coordinates)
-    is_own = baseline == "mean_map_own_frame"
-    for m in ends:
-        state = truth.states[m]
-        others = [volumes[rows[other].match] for other in ends if other != m]
-        rivals = [getattr(rows[m], baseline).fsc_area]
-        if others:
-            strangers = torch.stack(others)
-            if is_own:
-                strangers = align_each(strangers, state.expand_as(strangers))
-            rivals += fsc_area(fsc(strangers, state.expand_as(strangers))).tolist()
-        match = rows[m].recovered_own_frame if is_own else rows[m].recovered
-        if match.fsc_area - max(rivals) <= MARGIN:
-            return False
-    return len(ends) > 1

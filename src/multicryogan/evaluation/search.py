@@ -37,28 +37,50 @@ class Pose:
         return replace(self, shift=self.shift * factor)
 
 
-def search(volume: Tensor, reference: Tensor, *, hands: bool) -> list[Pose]:
+def turn_all(reference: Tensor) -> Tensor:
+    """Turn a reference by all rotations of an even grid, for any number of searches.
+
+    Args:
+        reference: (D, D, D) density, empty level zero, D small (14).
+
+    Returns:
+        (ROTATIONS, D, D, D//2+1) conjugate transforms of what is searched on.
+    """
+    box = reference.shape[-1]
+    fine = fourier_resize(_flattened(reference), FINER * box, ndim=3)[None]
+    parts = []
+    for part in torch.split(super_fibonacci(ROTATIONS).to(reference), BATCH):
+        moved = move_fast(fine, box, part, reference.new_zeros(len(part), 3))
+        parts.append(torch.fft.rfftn(moved, dim=(-3, -2, -1)).conj())
+    return torch.cat(parts)
+
+
+def search(
+    volume: Tensor, reference: Tensor, turned: Tensor, *, hands: bool
+) -> list[Pose]:
     """List the best distinct poses of a volume on a reference.
 
     All rotations of an even grid are tried, all shifts at once by correlation in
     Fourier space, and the best are refined on this same small grid.
 
     Args:
-        volume: (D, D, D) density to move, empty level zero, D small (16).
+        volume: (D, D, D) density to move, empty level zero, D small (14).
         reference: (D, D, D) density that stays, empty level zero.
+        turned: The reference as of `turn_all`.
         hands: Try the mirror image too.
 
     Returns:
         At most KEPT poses, the best first.
     """
     volume, reference = _flattened(volume), _flattened(reference)
-    poses = distinct(_grid_search(volume, reference, hands))
     both = torch.stack((volume, mirror(volume)))
+    poses = distinct(_grid_search(both if hands else both[:1], turned))
     rotation, shift, correlation = refine(
         both[[int(pose.is_mirrored) for pose in poses]],
         reference[None],
         torch.stack([pose.rotation for pose in poses]),
         torch.stack([pose.shift for pose in poses]),
+        steps=5,
         finer=3,
     )
     refined = [
@@ -68,41 +90,28 @@ def search(volume: Tensor, reference: Tensor, *, hands: bool) -> list[Pose]:
     return distinct(sorted(refined, key=lambda pose: -pose.correlation))
 
 
-def _grid_search(volume: Tensor, reference: Tensor, hands: bool) -> list[Pose]:
-    """Correlate all rotations of a grid at their best shift; the best 200, sorted.
+def _grid_search(hands: Tensor, turned: Tensor) -> list[Pose]:
+    """Correlate a volume's hands with all turned references; the BEST few, sorted.
 
-    The mirror image moved by R is the mirror image of the volume moved by M R M, so
-    the rotated volumes serve both hands: the second is compared with the mirrored
-    reference.
+    The reference turned by R and shifted by t lies on the volume: so the volume turned
+    by R^T and shifted by -R^T t lies on the reference.
     """
-    box = volume.shape[-1]
+    box = hands.shape[-1]
     axes = (-3, -2, -1)
-    targets = torch.stack((reference, mirror(reference)) if hands else (reference,))
-    targets = torch.fft.rfftn(targets, dim=axes)
-    fine = fourier_resize(volume, FINER * box, ndim=3)[None]
-    rotations = super_fibonacci(ROTATIONS).to(volume)
+    targets = torch.fft.rfftn(hands, dim=axes)[:, None]
     tops, places = [], []
-    for part in torch.split(rotations, BATCH):
-        moved = move_fast(fine, box, part, volume.new_zeros(len(part), 3))
-        spectrum = torch.fft.rfftn(moved, dim=axes).conj()
-        cross = torch.fft.irfftn(
-            targets[:, None] * spectrum, s=(box,) * 3, dim=axes
-        )  # (hands, batch, D, D, D)
-        top, place = cross.flatten(2).max(dim=2)
+    for part in torch.split(turned, BATCH):
+        cross = torch.fft.irfftn(targets * part, s=(box,) * 3, dim=axes)
+        top, place = cross.flatten(2).max(dim=2)  # (hands, batch)
         tops.append(top)
         places.append(place)
     top, place = torch.cat(tops, dim=1).flatten(), torch.cat(places, dim=1).flatten()
-    best = top.argsort(descending=True)[:BEST]
-    reflect = torch.tensor([1.0, 1.0, -1.0]).to(volume)
+    rotations = super_fibonacci(ROTATIONS).to(hands).mT
     poses = []
-    for index in best.tolist():
+    for index in top.argsort(descending=True)[:BEST].tolist():
         is_mirrored, row = divmod(index, ROTATIONS)
-        shift = _signed_shift(int(place[index]), box).to(volume)
-        rotation = rotations[row]
-        if is_mirrored:
-            rotation = reflect[:, None] * rotation * reflect
-            shift = shift * reflect
-        poses.append(Pose(rotation, shift, bool(is_mirrored), top[index].item()))
+        shift = -rotations[row] @ _signed_shift(int(place[index]), box).to(hands)
+        poses.append(Pose(rotations[row], shift, bool(is_mirrored), top[index].item()))
     return poses
 
 

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from multicryogan.evaluation.scores import Scores, StateScore
+    from multicryogan.evaluation.judgement import Judgement, StateScore
+    from multicryogan.evaluation.scores import Scores
 
 SHOWN = 9  # states in the table, evenly picked, ends included
+HEADING = (
+    "FSC with each true state: area up to Nyquist, and resolution at 0.5",
+    f"{'':>10}  {'best match':>14}  {'true mean':>14}  {'own mean':>14}",
+    f"{'coordinate':>10}  " + "  ".join([f"{'area':>6} {'Å':>7}"] * 3),
+)
 
 
 def score_table(scores: Scores) -> list[str]:
@@ -21,19 +27,22 @@ def score_table(scores: Scores) -> list[str]:
         scores: Result of `score`.
 
     Returns:
-        Lines of text: one row per state (nine at most), then the motion, the
-        populations and the verdict.
+        Lines of text: in own frames, then in one frame for all maps, one row per
+        state (nine at most), the motion and the verdict; last the populations.
     """
-    heading = (
-        "FSC with each true state: area up to Nyquist, and resolution at 0.5",
-        f"{'':>10}  {'one frame for all maps':^42}  {'own frames':^15}",
-        f"{'':>10}  {'best match':>14}  {'true mean':>14}  {'own mean':>10}"
-        f"  {'match':>6}  {'mean':>7}",
-        f"{'coordinate':>10}  {'area':>6} {'Å':>7}  {'area':>6} {'Å':>7}"
-        f"  {'area':>10}  {'area':>6}  {'area':>7}",
-    )
-    rows = [_state_row(scores.states[m]) for m in _shown(len(scores.states))]
-    return [*heading, *rows, "", *_motion_lines(scores), "", *_verdict_lines(scores)]
+    shell = scores.matching_shell
+    return [
+        "OWN FRAMES: every map laid on the true state by itself, since images do not",
+        "show the frame of a single conformation",
+        *_judgement_lines(scores.own_frames, shell),
+        "",
+        "ONE FRAME for all maps, as in the paper: a frame that changes along the",
+        "latent counts as an error",
+        *_judgement_lines(scores.common_frame, shell),
+        "",
+        _line("hands", _hands(scores.frames.is_mirrored.tolist())),
+        *_population_lines(scores),
+    ]
 
 
 def to_plain(value: object) -> object:
@@ -57,26 +66,23 @@ def to_plain(value: object) -> object:
     return value
 
 
+def _judgement_lines(judged: Judgement, shell: int) -> list[str]:
+    rows = [_state_row(judged.states[m]) for m in _shown(len(judged.states))]
+    return [*HEADING, *rows, "", *_motion_lines(judged, shell), *_verdict_lines(judged)]
+
+
 def _state_row(state: StateScore) -> str:
     coordinate = ", ".join(f"{x:.4g}" for x in state.coordinate)
     cells = [
         f"{map_.fsc_area:6.3f} {map_.resolution_angstrom:7.1f}"
-        for map_ in (state.recovered, state.mean_map)
+        for map_ in (state.recovered, state.mean_map, state.recovered_mean)
     ]
-    return "  ".join(
-        [
-            f"{coordinate:>10}",
-            *cells,
-            f"{state.recovered_mean.fsc_area:10.3f}",
-            f"{state.recovered_own_frame.fsc_area:6.3f}",
-            f"{state.mean_map_own_frame.fsc_area:7.3f}",
-        ]
-    )
+    return "  ".join([f"{coordinate:>10}", *cells])
 
 
-def _motion_lines(scores: Scores) -> list[str]:
+def _motion_lines(judged: Judgement, shell: int) -> list[str]:
     lines = []
-    order, counts = scores.order, scores.populations
+    order, motion = judged.order, judged.motion
     for axis, rank in enumerate(order.rank_correlation):
         name = f"({axis + 1})" if len(order.rank_correlation) > 1 else ""
         low, high = order.coverage_min[axis], order.coverage_max[axis]
@@ -87,10 +93,7 @@ def _motion_lines(scores: Scores) -> list[str]:
                 f"{low:.4g} to {high:.4g} ({order.coverage_share[axis]:.0%} of true)",
             ),
         ]
-    motion = scores.motion
-    shell = scores.matching_shell
-    return [
-        *lines,
+    lines += [
         _line(
             "correlation of the difference maps", _number(motion.difference_correlation)
         ),
@@ -98,34 +101,45 @@ def _motion_lines(scores: Scores) -> list[str]:
             f"size of the motion, true = 1 (to shell {shell})",
             _number(motion.spread_ratio),
         ),
-        _line(
-            "shares of the paper's rule (1st/2nd/between)", _shares(counts.paper_shares)
-        ),
-        _line("  after aligning neighbours", _shares(counts.paper_shares_aligned)),
-        *_share_lines(scores),
     ]
+    if len(judged.states) <= 4:
+        true = tuple(state.weight for state in judged.states)
+        lines += [
+            _line("shares by best match", _shares(judged.matched_shares)),
+            _line("  true", _shares(true)),
+        ]
+    return lines
 
 
-def _share_lines(scores: Scores) -> list[str]:
-    """Write the shares by best match where the states are few."""
-    if len(scores.states) > 4:
-        return []
-    return [
-        _line("shares by best match", _shares(scores.populations.matched_shares)),
-        _line("  true", _shares(tuple(state.weight for state in scores.states))),
-    ]
-
-
-def _verdict_lines(scores: Scores) -> list[str]:
+def _verdict_lines(judged: Judgement) -> list[str]:
     lines = []
     for name, is_beaten in (
-        ("the true mean map", scores.beats_mean_map),
-        ("the true mean map, each in its own frame,", scores.beats_mean_map_own_frame),
-        ("its own mean", scores.beats_recovered_mean),
+        ("the true mean map", judged.beats_mean_map),
+        ("its own mean", judged.beats_recovered_mean),
     ):
         verb = "beats" if is_beaten else "does NOT beat"
         lines.append(f"The recovered motion {verb} {name} at its ends.")
     return lines
+
+
+def _population_lines(scores: Scores) -> list[str]:
+    counts = scores.populations
+    return [
+        _line(
+            "shares of the paper's rule (1st/2nd/between)", _shares(counts.paper_shares)
+        ),
+        _line("  after aligning neighbours", _shares(counts.paper_shares_aligned)),
+    ]
+
+
+def _hands(is_mirrored: list[bool]) -> str:
+    """Count the volumes of the rarer hand: which one is true, images do not show."""
+    count = len(is_mirrored)
+    rarer = min(sum(is_mirrored), count - sum(is_mirrored))
+    if rarer == 0:
+        return f"{count} alike"
+    verb = "is a mirror image" if rarer == 1 else "are mirror images"
+    return f"{rarer} of {count} volumes {verb} of the others"
 
 
 def _shown(count: int) -> list[int]:

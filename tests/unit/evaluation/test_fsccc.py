@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evaluation_phantoms import about_z, asymmetric_points, blobs, hinge
+from evaluation_phantoms import about_z, asymmetric_points, blobs, hinge, scrambled
 from multicryogan.evaluation import fsc, fsc_area, fsccc, fsccc_aligned
 from multicryogan.rng import stream
 
@@ -40,6 +40,18 @@ def test_a_drifting_rotation_is_gone_after_aligning_neighbours(
 def test_neighbours_are_found_by_latent_and_not_by_order() -> None:
     order = torch.tensor([0, 5, 2, 6, 3, 1, 4])
     assert fsccc_aligned(drifting(24)[order], order / 6).min() > 0.97
+
+
+def test_jumps_of_rotation_and_hand_are_gone_after_aligning_neighbours() -> None:
+    volume = blobs(24, asymmetric_points(24, seed=1))
+    assert fsccc_aligned(scrambled(volume.expand(3, -1, -1, -1), seed=4)).min() > 0.97
+
+
+def test_neighbours_of_like_frames_are_not_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("multicryogan.evaluation.neighbours.align")
+    assert fsccc_aligned(drifting(24)).min() > 0.99
 
 
 def test_a_true_motion_survives_aligning_neighbours() -> None:
