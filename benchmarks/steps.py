@@ -2,9 +2,9 @@
 
 python benchmarks/steps.py [--threads 1 2] [--repeats 7] > steps.json
 
-One step is one discriminator update and one generator update with default settings;
-the penalty is due at every fourth. Parts are timed one by one, forward and backward,
-each the median of the repeats; the machine's load is in the result.
+One step is one discriminator update and one generator update with default settings.
+Parts are timed one by one, forward and backward, each the median of the repeats; the
+machine's load is in the result.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ import torch
 from multicryogan.cli.options import keep_freed_memory
 from multicryogan.config import RunConfig
 from multicryogan.data.preprocess import Preprocessing
-from multicryogan.data.view import View
+from multicryogan.data.view import View, Views
 from multicryogan.imaging import CTFParams, form_images
 from multicryogan.imaging.noise import sample_noise
 from multicryogan.imaging.params import ImagingParams
 from multicryogan.imaging.projection import project
-from multicryogan.losses import relativistic_loss, zero_centred_penalty
+from multicryogan.losses import relativistic_loss
+from multicryogan.networks import TemplateDiscriminator
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 from multicryogan.training.build import build_discriminator, build_generator
 
 VOLUMES, POSES = RunConfig().train.volumes_per_batch, RunConfig().train.poses_per_volume
+PIXEL_SIZE = 5.0
 
 
 def main() -> None:
@@ -64,6 +66,7 @@ def parts(box: int) -> dict[str, Callable[[], None]]:
     config = RunConfig()
     generator = build_generator(config, box)
     discriminator = build_discriminator(config, box, "cpu")
+    assert isinstance(discriminator, TemplateDiscriminator)
     draws = stream(0, "benchmark")
     latent = torch.rand((VOLUMES, 1), generator=draws)
     rotation = random_rotations((VOLUMES, POSES), draws)
@@ -73,39 +76,43 @@ def parts(box: int) -> dict[str, Callable[[], None]]:
     )
     params = ImagingParams(rotation, None, optics)
     volume = generator(latent).detach().requires_grad_(True)
-    clean = form_images(volume, params, 5.0).detach().requires_grad_(True)
+    clean = form_images(volume, params, PIXEL_SIZE).detach().requires_grad_(True)
     power = torch.ones(box // 2 + 1)
     prepared = Preprocessing(box, 1, 0.95 * box / 2, 2.0)
-    view = View(prepared, 0.4 * box, power)
-    images = torch.randn((VOLUMES * POSES, box, box), generator=draws)
-    fake = images.clone().requires_grad_(True)
+    view = View(prepared, PIXEL_SIZE, shows_ctf=True)
+    flat = optics.reshape(-1)
+    noise = torch.randn((VOLUMES * POSES, box, box), generator=draws)
+    real = view(noise, flat)
+    fake = Views(real.images.clone().requires_grad_(True), real.transfer)
+    weight = config.train.penalty_weight
+
+    def show() -> None:
+        noisy = clean + sample_noise(tuple(clean.shape), power, draws)
+        view(noisy.flatten(0, 1), flat).images.square().sum().backward()
 
     def discriminate() -> None:
-        scores = discriminator(torch.cat((images, images)))
-        relativistic_loss(*scores.chunk(2)).backward()
+        both = real.followed_by(fake.detached())
+        scores = discriminator(both.images, both.transfer)
+        loss = relativistic_loss(*scores.chunk(2))
+        (loss + weight * discriminator.contrast()).backward()
 
     def generate() -> None:
         discriminator.requires_grad_(False)
         with torch.no_grad():
-            real_score = discriminator(images)
-        relativistic_loss(discriminator(fake), real_score).backward()
+            real_score = discriminator(real.images, real.transfer)
+        fake_score = discriminator(fake.images, fake.transfer)
+        relativistic_loss(fake_score, real_score).backward()
         discriminator.requires_grad_(True)
 
     return {
         "volumes": lambda: generator(latent).sum().backward(),
         "projection": lambda: project(volume, rotation).sum().backward(),
-        "projection_ctf": lambda: form_images(volume, params, 5.0).sum().backward(),
-        "noise_view": lambda: (
-            view((clean + sample_noise(tuple(clean.shape), power, draws)).flatten(0, 1))
-            .square()
-            .sum()
-            .backward()
+        "projection_ctf": lambda: (
+            form_images(volume, params, PIXEL_SIZE).sum().backward()
         ),
+        "noise_view": show,
         "discriminator_update": discriminate,
         "generator_through_discriminator": generate,
-        "penalty": lambda: zero_centred_penalty(
-            discriminator, images, images
-        ).backward(),
     }
 
 

@@ -24,15 +24,20 @@ SIGMA_PX = 1.5
 TINY: dict[str, Any] = {
     "data": {"box": 32, "contrast": "white"},
     "generator": {"components": 2, "hidden": 8, "channels": 2},
-    "discriminator": {"channels": 4, "hidden": 8, "precision": "float32"},
+    "discriminator": {
+        "templates": 4,
+        "channels": 4,
+        "hidden": 8,
+        "precision": "float32",
+    },
     "train": {
         "coarse_share": 0.5,
         "motion_start": 0.25,
+        "motion_full": 0.5,
         "images": 48,
         "volumes_per_batch": 2,
         "poses_per_volume": 2,
         "discriminator_warmup": 2,
-        "penalty_interval": 2,
     },
     "output": {"checkpoint_minutes": 60.0, "preview_minutes": 60.0, "log_steps": 1},
 }

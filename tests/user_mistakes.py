@@ -222,6 +222,17 @@ def truth_of_another_field(folder: Path) -> list[str]:
     return ["evaluate", run, "--truth", str(folder / "data"), "-o", output]
 
 
+def against_truth(*more: str, own: bool) -> Arrange:
+    """Check particles against their own truth, or against that of others."""
+
+    def arrange(folder: Path) -> list[str]:
+        simulate(build(SimulationConfig, SMALL), folder / "data")
+        star = folder / "data" / "particles.star" if own else good(folder)
+        return ["check", str(star), "--against-truth", str(folder / "data"), *more]
+
+    return arrange
+
+
 def oblong_true_map(folder: Path) -> list[str]:
     simulate(build(SimulationConfig, SMALL), folder / "data")
     path = folder / "data" / "truth" / "maps" / "state_0001.mrc"

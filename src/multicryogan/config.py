@@ -60,14 +60,16 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """From image to score."""
 
-    kind: Literal["strided", "pooled"] = "strided"
-    """strided convolutions, or convolutions and max-pooling (the paper)."""
-    channels: int = 16
-    """Channels of the first layer; they double with each halving of the box."""
+    kind: Literal["templates", "pooled"] = "templates"
+    """templates: two mixtures of class averages; pooled: convolutions (the paper)."""
+    templates: int = 256
+    """Number of templates of each mixture."""
+    channels: int = 32
+    """Channels of the first convolution; they double with each halving of the box."""
     hidden: int = 128
-    """Width of the layer before the score."""
+    """Width of the layer before the score, after convolutions."""
     precision: Literal["auto", "float32"] = "auto"
-    """auto: convolutions in bfloat16 where the processor is faster at it."""
+    """auto: products in bfloat16 where the processor is faster at it."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,6 @@ class ImagingConfig:
 class TrainConfig:
     """Algorithm 2: the game and its schedule."""
 
-    loss: Literal["relativistic", "wasserstein"] = "relativistic"
-    """relativistic with R1 + R2, or wasserstein with gradient penalty (the paper)."""
     images: Annotated[int, Parameter(name=["--images", "images"])] = 0
     """Simulated images of the generator updates; 0: the time limit alone decides."""
     time_limit: Annotated[float, Parameter(name=["--time-limit", "time-limit"])] = 0.0
@@ -102,15 +102,13 @@ class TrainConfig:
     """Discriminator updates per generator update (k of Algorithm 2)."""
     discriminator_warmup: int = 30
     """Discriminator updates before the first generator update of a stage."""
-    penalty_weight: float = 0.05
-    """Weight of the gradient penalty."""
-    penalty_interval: int = 4
-    """Apply the penalty at every n-th discriminator update, weighted by n."""
+    penalty_weight: float = 0.1
+    """Weight of the penalty on the slope of the discriminator."""
     generator_rate: float = 1e-2
     """Adam learning rate of the volumes."""
     network_rate: float = 1e-3
     """Adam learning rate of the networks inside the generator."""
-    discriminator_rate: float = 5e-4
+    discriminator_rate: float = 5e-3
     """Adam learning rate of the discriminator."""
     beta1: float = 0.5
     """First Adam coefficient."""
@@ -118,20 +116,20 @@ class TrainConfig:
     """Second Adam coefficient."""
     rate_decay_start: float = 0.4
     """Share of the run after which learning rates decay."""
-    rate_decay_factor: float = 0.1
+    rate_decay_factor: float = 0.3
     """Learning rates end at this share of their start."""
-    average_decay: float = 0.99
+    average_decay: float = 0.998
     """Per-step decay of the averaged generator that snapshots hold."""
-    coarse_share: float = 0.7
+    coarse_share: float = 0.5
     """Share of the run at half the working box (0: no coarse stage)."""
     start_shell: int = 3
     """Low-pass at the start, in Fourier pixels (0: no low-pass)."""
-    low_pass_share: float = 0.9
+    low_pass_share: float = 0.8
     """Share of the run over which the low-pass opens to the working box."""
-    motion_start: float = 0.25
-    """Share of the run after which the components of the motion are opened."""
-    use_symmetry: bool = True
-    """Augment by 90-degree rotations and mirrors where they are exact."""
+    motion_start: float = 0.1
+    """Share of the run after which the first degree of the motion is opened."""
+    motion_full: float = 0.4
+    """Share of the run after which all degrees of the motion are open."""
 
 
 @dataclass(frozen=True)
@@ -276,21 +274,21 @@ class SimulationConfig:
 
 PAPER_MODE: dict[str, Any] = {
     "generator": {"kind": "cnn"},
-    "discriminator": {"kind": "pooled", "channels": 32},
+    "discriminator": {"kind": "pooled"},
     "train": {
-        "loss": "wasserstein",
         "volumes_per_batch": 32,
         "poses_per_volume": 1,
         "discriminator_steps": 4,
         "penalty_weight": 10.0,
-        "penalty_interval": 1,
         "discriminator_rate": 1e-3,
         "beta2": 0.9,
         "rate_decay_start": 0.5,
+        "rate_decay_factor": 0.1,
+        "average_decay": 0.99,
         "coarse_share": 0.0,
         "start_shell": 0,
         "motion_start": 0.0,
-        "use_symmetry": False,
+        "motion_full": 0.0,
     },
 }
 

@@ -41,27 +41,6 @@ def wasserstein_loss(better: Tensor, worse: Tensor) -> Tensor:
     return worse.mean() - better.mean()
 
 
-def zero_centred_penalty(
-    discriminator: Discriminator, real: Tensor, fake: Tensor
-) -> Tensor:
-    """Measure the discriminator's squared slope at real and at fake images (R1 + R2).
-
-    At the solution the optimal discriminator is flat, so this penalty, unlike one
-    that asks for unit slope, lets the game come to rest (Mescheder et al. 2018).
-
-    Args:
-        discriminator: Maps (B, D, D) images to (B,) scores.
-        real: (B, D, D) images from the data set.
-        fake: (B, D, D) simulated images, detached.
-
-    Returns:
-        Scalar, mean of |slope|² over real images plus that over fake ones.
-    """
-    images = torch.cat((real, fake)).requires_grad_(True)
-    slope = _slope(discriminator, images)
-    return 2 * slope.square().sum(dim=(1, 2)).mean()
-
-
 def gradient_penalty(
     discriminator: Discriminator, real: Tensor, fake: Tensor, mix: Tensor
 ) -> Tensor:

@@ -9,6 +9,7 @@ from multicryogan.cli import main
 from user_mistakes import (
     Arrange,
     a_file,
+    against_truth,
     bare_stack,
     damaged_run,
     full_folder,
@@ -211,6 +212,18 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         with_options("--train.volumes-per-batch", "0"),
         ("volumes_per_batch", "1 or more"),
     ),
+    "no templates": (
+        with_options("--discriminator.templates", "0"),
+        ("discriminator.templates", "1 or more"),
+    ),
+    "low-pass for a discriminator that sees all": (
+        with_options("--discriminator.kind", "pooled"),
+        ("pooled sees every frequency", "set train.start_shell to 0"),
+    ),
+    "motion full before its start": (
+        with_options("--train.motion-start", "0.4", "--train.motion-full", "0.2"),
+        ("motion_full 0.2", "motion_start 0.4", "give a later share"),
+    ),
     "share above one": (
         with_options("--train.coarse-share", "1.5"),
         ("coarse_share", "1.5"),
@@ -307,6 +320,18 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "check of an odd box": (
         lambda folder: ["check", str(good(folder)), "--data.box", "31"],
         ("31", "even"),
+    ),
+    "check against no truth": (
+        lambda folder: ["check", str(good(folder)), "--against-truth", str(folder)],
+        ("no truth", "give a folder"),
+    ),
+    "check against the truth of others": (
+        against_truth(own=False),
+        ("span 128.0 Å", "192.0 Å", "give the truth of these particles"),
+    ),
+    "check of few particles against their truth": (
+        against_truth("--data.box", "16", own=True),
+        ("8 particles, too few", "give 256 or more"),
     ),
     "volumes of no run": (no_run("volumes"), ("empty", "give a run folder")),
     "volumes of a damaged run": (

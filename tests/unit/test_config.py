@@ -21,17 +21,17 @@ def test_a_value_wins_over_the_preset_of_its_mode() -> None:
 
 def test_mode_paper_is_the_published_method() -> None:
     config = run_config({"mode": "paper"})
-    published = ("cnn", "pooled", "wasserstein", False)
+    published = ("cnn", "pooled", 0, 0.0)  # every frequency and motion from the start
     assert published == (
         config.generator.kind,
         config.discriminator.kind,
-        config.train.loss,
-        config.train.use_symmetry,
+        config.train.start_shell,
+        config.train.motion_full,
     )
 
 
 def test_the_preset_holds_known_keys_only() -> None:
-    assert build(RunConfig, PAPER_MODE).train.loss == "wasserstein"
+    assert build(RunConfig, PAPER_MODE).discriminator.kind == "pooled"
 
 
 def test_merge_leaves_both_tables_as_they_were() -> None:
@@ -88,7 +88,6 @@ def test_an_unknown_key_in_a_list_is_named_with_its_place() -> None:
         ({"train": {"images": True}}, r"train\.images: expected int, got True"),
         ({"train": {"images": "9"}}, r"train\.images: expected int, got '9'"),
         ({"train": {"beta1": "1e-8"}}, r"train\.beta1: expected float, got '1e-8'"),
-        ({"train": {"use_symmetry": 1}}, r"use_symmetry: expected bool, got 1"),
         ({"mode": "slow"}, r"mode: 'slow' is not one of \('fast', 'paper'\)"),
         ({"latent": {"kind": ["segment"]}}, r"latent\.kind: \['segment'\] is not one"),
     ],

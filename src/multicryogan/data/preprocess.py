@@ -106,7 +106,7 @@ def standardise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
             f"expected images (..., {box}, {box}), got {tuple(images.shape)}"
         )
     window = _soft_window(preprocessing).to(images)
-    passed = _below_nyquist(box).to(images)
+    passed = below_nyquist(box).to(images)
     banded = low_pass(images, passed)
     return normalise_background(banded, preprocessing) * window
 
@@ -196,7 +196,7 @@ def _soft_window(preprocessing: Preprocessing) -> Tensor:
     return 0.5 * (1 - torch.cos(math.pi * ramp))
 
 
-def _below_nyquist(box: int) -> Tensor:
+def below_nyquist(box: int) -> Tensor:
     """(box, box//2+1) 1 where |k| < box / 2."""
     # |k|^2 is an integer: this radius lies between it and (box / 2)^2.
     return disc_mask(box, math.sqrt(box**2 / 4 - 0.125), like=torch.empty(0))

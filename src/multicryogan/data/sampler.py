@@ -2,78 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from multicryogan.data.preprocess import Preprocessing, working_images
+from multicryogan.imaging import CTFParams
 from multicryogan.io import ParticleStack
 from multicryogan.rng import Shard, stream
+
+FEWEST = 2_000  # particles; with fewer none is held out
+HELD_OUT = 2_000  # rows held out at most, and one in twenty
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSampler:
-    """Draw rows with replacement, the same ones whatever the number of processes."""
+    """Draw rows with replacement, the same ones whatever the number of processes.
+
+    One row in twenty, or fewer of a large set, is never drawn: a run is judged on it.
+    """
 
     stack: ParticleStack
     preprocessing: Preprocessing
     seed: int
-    is_symmetric: bool  # augment by the exact symmetries of the image law
+    optics: CTFParams | None  # of the particles, each field (N,)
     shard: Shard = Shard()
     device: str = "cpu"
 
-    def batch(self, count: int, step: int, purpose: str = "train") -> Tensor:
+    def batch(
+        self, count: int, step: int, purpose: str = "train"
+    ) -> tuple[Tensor, CTFParams | None]:
         """Draw `count` images of the whole batch; return this process's shard.
 
         Returns:
-            (B, D, D) images at the working box, raw intensities, white protein.
+            (B, D, D) images at the working box, raw intensities, white protein; their
+            optics (B,).
         """
         mine = self.shard.share(count)
-        rows = torch.randint(
-            len(self.stack),
-            (count,),
-            generator=stream(self.seed, f"{purpose}/rows", step=step),
-        )[mine]
+        draws = stream(self.seed, f"{purpose}/rows", step=step)
+        index = torch.randint(self.in_use, (count,), generator=draws)[mine]
+        return self.take(self.rows(index))
+
+    @property
+    def in_use(self) -> int:
+        """Number of rows that are not held out."""
+        return len(self.stack) - len(self.held_out())
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Turn numbers (B,) below `in_use` into rows that are not held out."""
+        stride = self._stride
+        return index + index // (stride - 1) + 1 if stride else index
+
+    def held_out(self) -> Tensor:
+        """Rows (H,) that training never sees; none of a small set."""
+        stride = self._stride
+        return torch.arange(0, len(self.stack), stride) if stride else torch.arange(0)
+
+    @property
+    def _stride(self) -> int:
+        """Every so-many-th row is held out; 0: none."""
+        count = len(self.stack)
+        return max(20, math.ceil(count / HELD_OUT)) if count >= FEWEST else 0
+
+    def take(self, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
+        """Read given rows (B,), as `batch` does."""
         raw = torch.from_numpy(self.stack.images(rows.numpy())).to(self.device)
         images = working_images(raw, self.preprocessing)
-        if not self.is_symmetric:
-            return images
-        element = torch.randint(
-            8, (count,), generator=stream(self.seed, f"{purpose}/symmetry", step=step)
-        )[mine]
-        return apply_symmetry(images, element.to(self.device))
-
-
-def apply_symmetry(images: Tensor, element: Tensor) -> Tensor:
-    """Apply one of the eight symmetries of a square to each image about its centre.
-
-    Under uniform views and round CTFs each is a symmetry of the law of the images:
-    in-plane rotation by 90 degrees, and mirror, since opposite views are mirror
-    images (DESIGN, fact 8). Simulated images need none: their views are uniform.
-
-    Args:
-        images: (B, D, D) images, centred on pixel D // 2.
-        element: (B,) 0 .. 7; bit 0 flips x, bit 1 flips y, bit 2 swaps the axes.
-
-    Returns:
-        (B, D, D) images, still centred on pixel D // 2.
-    """
-    for bit, change in enumerate((_flip_x, _flip_y, _swap)):
-        is_chosen = (element >> bit) & 1 == 1
-        images = torch.where(is_chosen[:, None, None], change(images), images)
-    return images
-
-
-def _flip_x(images: Tensor) -> Tensor:
-    # An even box has one pixel more before its centre: the flip must roll it back.
-    flipped = images.flip(-1)
-    return flipped if images.shape[-1] % 2 else flipped.roll(1, -1)
-
-
-def _flip_y(images: Tensor) -> Tensor:
-    return _flip_x(images.transpose(-1, -2)).transpose(-1, -2)
-
-
-def _swap(images: Tensor) -> Tensor:
-    return images.transpose(-1, -2)
+        if self.optics is None:
+            return images, None
+        return images, self.optics.select(rows).to(self.device)

@@ -10,9 +10,10 @@ from torch import Tensor
 from multicryogan.data.preprocess import (
     Preprocessing,
     background_mask,
-    standardise,
+    below_nyquist,
     working_images,
 )
+from multicryogan.fourier import shell_index, shell_weights
 from multicryogan.imaging.noise import masked_radial_power, radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.rng import stream
@@ -29,12 +30,25 @@ class Spectra:
         rim: Outside the background radius, smoothed: noise and a little delocalised
             signal.
         raw: Of whole images.
-        standard: Of whole images after `standardise`.
     """
 
     rim: Tensor
     raw: Tensor
-    standard: Tensor
+
+    def standard_noise(self) -> Tensor:
+        """(D//2+1,) power of noise after `standardise`.
+
+        Its pixels have unit variance once modes at Nyquist and beyond are gone.
+        """
+        box = 2 * (len(self.rim) - 1)
+        shells = shell_index(box, like=self.rim).clamp(max=box // 2)
+        inside = below_nyquist(box).to(self.rim)
+        modes = shell_weights(box, like=self.rim) * inside
+        return self.rim * box**2 / (self.rim[shells] * modes).sum()
+
+    def shell_snr(self) -> Tensor:
+        """(D//2+1,) mean power of signal over that of noise in each shell."""
+        return (self.raw - self.rim) / self.rim
 
     def snr(self) -> float:
         """Signal variance over noise variance of working images, at least 0."""
@@ -67,21 +81,20 @@ def survey(
     """
     mask = background_mask(preprocessing).to(device)
     order = torch.randperm(len(stack), generator=stream(seed, "survey"))[:most]
-    sums = torch.zeros(3, preprocessing.box // 2 + 1, device=device)
+    sums = torch.zeros(2, preprocessing.box // 2 + 1, device=device)
     for rows in torch.split(order, SURVEY_BATCH):
         raw = torch.from_numpy(stack.images(rows.numpy())).to(device)
         images = working_images(raw, preprocessing)
         powers = (
             masked_radial_power(images, mask),
             radial_power(images),
-            radial_power(standardise(images, preprocessing)),
         )
         sums += len(rows) * torch.stack(powers)
-    rim, total, standard = sums / len(order)
+    rim, total = sums / len(order)
     rim = smooth(rim)
     if is_white:
         rim = torch.full_like(rim, float(rim[1:-1].mean()))
-    return Spectra(rim, total, standard)
+    return Spectra(rim, total)
 
 
 def smooth(power: Tensor) -> Tensor:

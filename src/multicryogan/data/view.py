@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from multicryogan.data.preprocess import Preprocessing, standardise
-from multicryogan.fourier import disc_mask, low_pass, shell_index, shell_weights
+from multicryogan.imaging import CTFParams
+from multicryogan.imaging.ctf import ring_ctf
 
-EDGE_SHELLS = 1.5  # width of the low-pass's soft edge
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Images as the discriminator is shown them."""
+
+    images: Tensor  # (B, D, D), background of mean zero and deviation one
+    transfer: Tensor  # (B, D//2) CTF on rings 1 .. D//2; one where it is not known
+
+    def detached(self) -> Views:
+        """Leave the graph that made them."""
+        return Views(self.images.detach(), self.transfer)
+
+    def followed_by(self, others: Views) -> Views:
+        """Join two batches."""
+        return Views(
+            torch.cat((self.images, others.images)),
+            torch.cat((self.transfer, others.transfer)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Standardise, low-pass and rescale; the same for real and simulated images.
+    """Standardise, and tell the CTF; the same for real and simulated images.
 
     Attributes:
         preprocessing: How images are standardised at the working box.
-        shell: Low-pass in Fourier pixels; at or beyond the Nyquist shell there is none.
-        total_power: (D//2+1,) power of standardised real images, which sets the gain
-            that brings low-passed images back to unit variance.
+        pixel_size: Å per pixel at the working box.
+        shows_ctf: Whether the CTF of each real image is known.
     """
 
     preprocessing: Preprocessing
-    shell: float
-    total_power: Tensor
+    pixel_size: float
+    shows_ctf: bool
 
-    @property
-    def max_shell(self) -> int | None:
-        """Highest shell that is seen at all; None: every shell."""
+    def __call__(self, raw: Tensor, optics: CTFParams | None) -> Views:
+        """Show (B, D, D) raw working images with optics (B,)."""
         box = self.preprocessing.box
-        highest = int(self.shell + EDGE_SHELLS) + 1
-        return None if highest >= box // 2 else highest
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Show (B, D, D) raw working images: (B, D, D) of unit variance."""
-        standard = standardise(images, self.preprocessing)
-        box = self.preprocessing.box
-        if self.shell >= box / 2:
-            return standard
-        mask = disc_mask(box, self.shell, like=standard, edge=EDGE_SHELLS)
-        return low_pass(standard, mask * self._gain(mask))
-
-    def _gain(self, mask: Tensor) -> Tensor:
-        """Square root of total over passed power."""
-        box = self.preprocessing.box
-        shells = shell_index(box, like=mask).clamp(max=box // 2)
-        power = self.total_power[shells] * shell_weights(box, like=mask)
-        inside = disc_mask(box, box / 2, like=mask)
-        return ((power * inside).sum() / (power * mask.square()).sum()).sqrt()
+        images = standardise(raw, self.preprocessing)
+        if optics is None or not self.shows_ctf:
+            return Views(images, images.new_ones(len(images), box // 2))
+        transfer = ring_ctf(optics, box // 2, box * self.pixel_size)
+        return Views(images, transfer.to(images))

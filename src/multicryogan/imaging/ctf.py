@@ -5,13 +5,15 @@ Sign, astigmatism and units follow RELION's ctf.cpp.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from multicryogan.imaging.params import CTFParams
 from multicryogan.units import ANGSTROM_PER_MM, electron_wavelength_angstrom
 
-__all__ = ["CTFParams", "ctf"]
+__all__ = ["CTFParams", "ctf", "ring_ctf"]
 
 
 def ctf(params: CTFParams, freqs: Tensor) -> Tensor:
@@ -39,6 +41,24 @@ def ctf(params: CTFParams, freqs: Tensor) -> Tensor:
     if params.scale is not None:
         values = values * params.scale[..., None]
     return values.view(*values.shape[:-1], *freqs.shape[:2])
+
+
+def ring_ctf(params: CTFParams, rings: int, field_angstrom: float) -> Tensor:
+    """Evaluate the CTF of every particle on rings, at its mean defocus.
+
+    Args:
+        params: Optics, fields (...).
+        rings: Rings k = 1 .. rings, in Fourier pixels.
+        field_angstrom: Side of the image in Å: ring k lies at k / field.
+
+    Returns:
+        (..., rings) CTF values, exact where there is no astigmatism.
+    """
+    mean = (params.defocus_u_angstrom + params.defocus_v_angstrom) / 2
+    ring = torch.arange(1, rings + 1).to(mean) / field_angstrom
+    freqs = torch.stack((torch.zeros_like(ring), ring), dim=-1)[None]
+    round_params = replace(params, defocus_u_angstrom=mean, defocus_v_angstrom=mean)
+    return ctf(round_params, freqs)[..., 0, :]
 
 
 def _phase_coefficients(params: CTFParams) -> Tensor:

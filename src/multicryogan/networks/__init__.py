@@ -1,9 +1,9 @@
-"""The two players: generators of volumes and the discriminator of images."""
+"""The two players: generators of volumes and discriminators of images."""
 
 from multicryogan.networks.discriminator import (
+    Discriminator,
+    PooledDiscriminator,
     fast_precision,
-    pooled_discriminator,
-    strided_discriminator,
 )
 from multicryogan.networks.generator import (
     ComponentGenerator,
@@ -11,13 +11,15 @@ from multicryogan.networks.generator import (
     Generator,
     VolumeGenerator,
 )
+from multicryogan.networks.templates import TemplateDiscriminator
 
 __all__ = [
     "ComponentGenerator",
     "ConvolutionGenerator",
+    "Discriminator",
     "Generator",
+    "PooledDiscriminator",
+    "TemplateDiscriminator",
     "VolumeGenerator",
     "fast_precision",
-    "pooled_discriminator",
-    "strided_discriminator",
 ]

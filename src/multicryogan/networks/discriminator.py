@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 
 import torch
@@ -9,66 +10,52 @@ from torch import Tensor, nn
 
 SLOPE = 0.1  # of the leaky rectifiers, as published
 MIN_BOX = 4  # halving stops here
-FULL_BOX = 16  # the first layer of larger images halves them at once
-MAX_DOUBLINGS = 2  # of the channels
 
 
-class Discriminator(nn.Module):
-    """Score images: convolutions, then two linear layers."""
+class Discriminator(nn.Module, ABC):
+    """Score images, higher for those taken to be real."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, transfer: Tensor) -> Tensor:
+        """Score images (B, D, D) with CTFs (B, D//2) on rings 1 .. D//2: (B,)."""
+
+    def open_band(self, shell: float) -> None:
+        """Look at frequencies up to a shell, where the kind can."""
+
+
+class PooledDiscriminator(Discriminator):
+    """The paper's: convolution and max-pooling, blind to the CTF."""
 
     def __init__(
-        self, layers: list[nn.Module], flat: int, hidden: int, precision: torch.dtype
+        self,
+        box: int,
+        channels: int,
+        hidden: int,
+        precision: torch.dtype = torch.float32,
     ) -> None:
-        """Build from the convolutions and the number of features they end in."""
+        """Build blocks that double in channels and halve in box."""
         super().__init__()
         self.precision = precision
+        layers: list[nn.Module] = []
+        before, width = 1, channels
+        while box > MIN_BOX:
+            layers.append(nn.Conv2d(before, width, 3, padding=1))
+            layers += [nn.MaxPool2d(2), nn.LeakyReLU(SLOPE)]
+            before, width, box = width, 2 * width, box // 2
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(flat, hidden),
+            nn.Linear(before * box * box, hidden),
             nn.LeakyReLU(SLOPE),
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Score (B, D, D) images: (B,), higher for those taken to be real."""
+    def forward(self, images: Tensor, transfer: Tensor) -> Tensor:
+        """Score images (B, D, D), whatever their CTFs: (B,)."""
         with reduced(self.precision, images):
             features: Tensor = self.features(images[:, None])
         score: Tensor = self.head(features.to(images.dtype))
         return score[:, 0]
-
-
-def strided_discriminator(
-    box: int, channels: int, hidden: int, precision: torch.dtype = torch.float32
-) -> Discriminator:
-    """Build mode fast's: strided convolutions for images of `box` pixels."""
-    layers: list[nn.Module]
-    if box <= FULL_BOX:
-        layers = [nn.Conv2d(1, channels, 5, padding=2)]
-    else:
-        layers = [nn.Conv2d(1, channels, 6, stride=2, padding=2)]
-        box //= 2
-    layers.append(nn.LeakyReLU(SLOPE))
-    width = channels
-    while box > MIN_BOX:
-        wider = min(2 * width, channels * 2**MAX_DOUBLINGS)
-        layers.append(nn.Conv2d(width, wider, 4, stride=2, padding=1))
-        layers.append(nn.LeakyReLU(SLOPE))
-        width, box = wider, box // 2
-    return Discriminator(layers, width * box * box, hidden, precision)
-
-
-def pooled_discriminator(
-    box: int, channels: int, hidden: int, precision: torch.dtype = torch.float32
-) -> Discriminator:
-    """Build the paper's: blocks that double in channels and halve in box."""
-    layers: list[nn.Module] = []
-    before, width = 1, channels
-    while box > MIN_BOX:
-        layers.append(nn.Conv2d(before, width, 3, padding=1))
-        layers += [nn.MaxPool2d(2), nn.LeakyReLU(SLOPE)]
-        before, width, box = width, 2 * width, box // 2
-    return Discriminator(layers, before * box * box, hidden, precision)
 
 
 def reduced(precision: torch.dtype, images: Tensor) -> AbstractContextManager[object]:

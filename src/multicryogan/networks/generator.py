@@ -48,8 +48,8 @@ class Generator(nn.Module, ABC):
     def voxels(self) -> list[nn.Parameter]:
         """Parameters that are voxels; all others are network weights."""
 
-    def hold_motion(self, is_held: bool) -> None:
-        """Hold every volume at the mean, or let the latent act."""
+    def open_motion(self, degrees: int) -> None:
+        """Let so many degrees of the motion act; with none, all volumes are alike."""
 
     def open_band(self, shell: float) -> None:
         """Let free voxels hold frequencies up to a shell."""
@@ -108,7 +108,7 @@ class ComponentGenerator(Generator):
         """Start from a mean (D, D, D) and components (K, D, D, D)."""
         super().__init__(mean.shape[-1])
         self.mean = nn.Parameter(mean.clone())
-        self.components = nn.Parameter(components.clone())
+        self.components = nn.ParameterList(components.clone().unbind())
         self.dimensions, self.hidden = dimensions, hidden
         self.latent_kind: LatentKind = latent_kind
         count = components.shape[0]
@@ -123,22 +123,24 @@ class ComponentGenerator(Generator):
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)  # start at the polynomials alone
         nn.init.zeros_(last.bias)
-        self.register_buffer("gate", torch.ones(()))
+        self.register_buffer("gate", torch.ones(count))
 
     def coefficients(self, latent: Tensor) -> Tensor:
         """Weights of the components: (V, d) to (V, K)."""
         position = 2 * self._unit(latent) - 1
-        count = self.components.shape[0]
+        count = len(self.components)
         degrees = math.ceil(count / self.dimensions)
         # Degree by degree over the dimensions, so that each has its linear term first.
         basis = legendre(position, degrees).transpose(-1, -2).flatten(-2)
-        weights: Tensor = basis[..., :count] + self.network(position)
+        # The network acts last, once every degree does.
+        last = self.gate.min() * self.network(position)
+        weights: Tensor = self.gate * basis[..., :count] + last
         return weights
 
     def forward(self, latent: Tensor) -> Tensor:
         """Make one volume per latent: (V, d) to (V, D, D, D)."""
-        weights = self.gate * self.coefficients(latent)
-        motion = torch.tensordot(weights, self.shaped(self.components), 1)
+        components = self.shaped(torch.stack(list(self.components)))
+        motion = torch.tensordot(self.coefficients(latent), components, 1)
         volume = self.shaped(self.mean) + motion
         return self.scale * self.sphere * functional.relu(volume)
 
@@ -146,7 +148,7 @@ class ComponentGenerator(Generator):
         """Copy to another box."""
         other = ComponentGenerator(
             fourier_resize(self.mean.detach(), box, 3),
-            fourier_resize(self.components.detach(), box, 3),
+            fourier_resize(torch.stack(list(self.components)).detach(), box, 3),
             self.dimensions,
             self.hidden,
             self.latent_kind,
@@ -158,15 +160,20 @@ class ComponentGenerator(Generator):
 
     def voxels(self) -> list[nn.Parameter]:
         """Return the mean and the components."""
-        return [self.mean, self.components]
+        return [self.mean, *self.components]
 
-    def hold_motion(self, is_held: bool) -> None:
-        """Hold every volume at the mean, or let the latent act."""
-        self.gate.fill_(0.0 if is_held else 1.0)
-        # Without gradients Adam leaves them out. Counting updates with gradient zero
-        # would make its first real ones several times too large.
-        self.components.requires_grad_(not is_held)
-        self.network.requires_grad_(not is_held)
+    def open_motion(self, degrees: int) -> None:
+        """Let so many degrees of the motion act, and the network after the last.
+
+        A curve that starts straight and bends later seldom folds back onto itself.
+        """
+        for k, component in enumerate(self.components):
+            is_open = k // self.dimensions < degrees
+            self.gate[k] = float(is_open)
+            # Without gradients Adam leaves it out. Counting updates with gradient zero
+            # would make its first real ones several times too large.
+            component.requires_grad_(is_open)
+        self.network.requires_grad_(bool(self.gate.all()))
 
     def _unit(self, latent: Tensor) -> Tensor:
         """Bring latents of any law to the unit box."""

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from math import inf, nextafter
 
 import torch
-from torch import nn
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
 from multicryogan.networks import (
     ComponentGenerator,
     ConvolutionGenerator,
+    Discriminator,
     Generator,
+    PooledDiscriminator,
+    TemplateDiscriminator,
     VolumeGenerator,
     fast_precision,
-    pooled_discriminator,
-    strided_discriminator,
 )
 from multicryogan.networks.blocks import gaussian_blob
 from multicryogan.rng import stream
@@ -32,6 +32,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "generator.components": COUNT,
     "generator.hidden": COUNT,
     "generator.channels": COUNT,
+    "discriminator.templates": COUNT,
     "discriminator.channels": COUNT,
     "discriminator.hidden": COUNT,
     "imaging.shift_sigma_angstrom": AMOUNT,
@@ -41,7 +42,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.poses_per_volume": COUNT,
     "train.discriminator_steps": COUNT,
     "train.penalty_weight": AMOUNT,
-    "train.penalty_interval": COUNT,
     "train.generator_rate": AMOUNT,
     "train.network_rate": AMOUNT,
     "train.discriminator_rate": AMOUNT,
@@ -51,6 +51,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.rate_decay_factor": SHARE,
     "train.coarse_share": SHARE,
     "train.motion_start": SHARE,
+    "train.motion_full": SHARE,
     "output.log_steps": COUNT,
 }
 COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
@@ -81,15 +82,17 @@ def build_generator(config: RunConfig, box: int) -> Generator:
         )
 
 
-def build_discriminator(config: RunConfig, box: int, device: str) -> nn.Module:
-    """Make the discriminator of a run at `box`, with its random start."""
+def build_discriminator(config: RunConfig, box: int, device: str) -> Discriminator:
+    """Make the discriminator of a run at `box`, templates at zero."""
     shape = config.discriminator
     is_auto = shape.precision == "auto"
     precision = fast_precision(device) if is_auto else torch.float32
-    kinds = {"strided": strided_discriminator, "pooled": pooled_discriminator}
+    if shape.kind == "templates":
+        return TemplateDiscriminator(box, shape.templates, precision).to(device)
     with seeded(config.train.seed, f"weights/discriminator/{box}"):
-        made = kinds[shape.kind](box, shape.channels, shape.hidden, precision)
-    return made.to(device)
+        return PooledDiscriminator(box, shape.channels, shape.hidden, precision).to(
+            device
+        )
 
 
 def check_config(config: RunConfig, processes: int) -> None:
@@ -116,6 +119,16 @@ def check_config(config: RunConfig, processes: int) -> None:
             config.latent.kind == "segment" and config.latent.dimensions != 1,
             f"latent.kind segment has one dimension, not {config.latent.dimensions}; "
             "set latent.kind to uniform",
+        ),
+        (
+            config.discriminator.kind == "pooled" and train.start_shell > 0,
+            "discriminator.kind pooled sees every frequency; set train.start_shell to "
+            "0",
+        ),
+        (
+            train.motion_full < train.motion_start,
+            f"train.motion_full {train.motion_full:g} lies before train.motion_start "
+            f"{train.motion_start:g}; give a later share",
         ),
         (
             config.generator.kind == "cnn" and config.latent.kind != "segment",

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from multicryogan.config import RunConfig
-from multicryogan.networks import Generator
-from multicryogan.training.build import build_discriminator
+from multicryogan.networks import Discriminator, Generator
 
 
 class Players:
     """Both players of a stage, ready to be trained, saved and restored."""
 
     def __init__(
-        self, config: RunConfig, generator: Generator, averaged: Generator, device: str
+        self,
+        config: RunConfig,
+        generator: Generator,
+        averaged: Generator,
+        discriminator: Discriminator,
+        device: str,
     ) -> None:
-        """Seat a generator, its average so far, and a fresh discriminator."""
+        """Seat a generator, its average so far, and a discriminator."""
         train = config.train
         self.generator = generator.to(device)
         self.average = AveragedModel(
@@ -30,9 +34,7 @@ class Players:
         )
         # A copy of the average goes on; it does not start anew at the next update.
         self.average.n_averaged.fill_(1)
-        self.discriminator: nn.Module = build_discriminator(
-            config, generator.box, device
-        )
+        self.discriminator = discriminator.to(device)
         betas = (train.beta1, train.beta2)
         voxels = generator.voxels()
         held = {id(voxel) for voxel in voxels}
@@ -66,15 +68,16 @@ class Players:
             for group in optimizer.param_groups:
                 group["lr"] = factor * group["start_rate"]
 
-    def hold_motion(self, is_held: bool) -> None:
-        """Hold every volume at the mean, or let the latent act."""
-        self.generator.hold_motion(is_held)
-        self.averaged.hold_motion(is_held)
+    def open_motion(self, degrees: int) -> None:
+        """Let so many degrees of the motion act."""
+        self.generator.open_motion(degrees)
+        self.averaged.open_motion(degrees)
 
     def open_band(self, shell: float) -> None:
-        """Let free voxels hold frequencies up to a shell."""
+        """Make and look at frequencies up to a shell."""
         self.generator.open_band(shell)
         self.averaged.open_band(shell)
+        self.discriminator.open_band(shell)
 
     def state(self) -> dict[str, Any]:
         """Return everything as tensors and plain values."""

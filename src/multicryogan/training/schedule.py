@@ -37,9 +37,17 @@ class Schedule:
         opened = min(progress / train.low_pass_share, 1.0)
         return train.start_shell + opened * (box / 2 - train.start_shell)
 
-    def is_motion_open(self, progress: float) -> bool:
-        """Whether the latent may act."""
-        return progress >= self.config.train.motion_start
+    def degrees(self, progress: float) -> int:
+        """Degrees of the motion that may act: none, the first alone, ..., all."""
+        train, all_degrees = self.config.train, self.config.generator.components
+        if progress < train.motion_start:
+            return 0
+        if progress >= train.motion_full:
+            return all_degrees
+        opened = (progress - train.motion_start) / (
+            train.motion_full - train.motion_start
+        )
+        return 1 + int(opened * (all_degrees - 1))
 
     def rate_factor(self, progress: float) -> float:
         """Factor on all learning rates: one, then an exponential decay."""

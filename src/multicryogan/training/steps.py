@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from multicryogan.losses import (
-    gradient_penalty,
-    relativistic_loss,
-    wasserstein_loss,
-    zero_centred_penalty,
-)
+from multicryogan.data.view import Views
+from multicryogan.losses import gradient_penalty, relativistic_loss, wasserstein_loss
+from multicryogan.networks import Discriminator, TemplateDiscriminator
 from multicryogan.training.distributed import average_gradients
-
-Game = Literal["relativistic", "wasserstein"]
-LOSSES = {"relativistic": relativistic_loss, "wasserstein": wasserstein_loss}
 
 
 def discriminator_step(
-    discriminator: nn.Module,
+    discriminator: Discriminator,
     optimizer: Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    game: Game,
+    real: Views,
+    fake: Views,
     penalty_weight: float,
     mix: Tensor,
 ) -> dict[str, Tensor]:
     """Ascend the discriminator once.
 
     Args:
-        discriminator: Maps (B, D, D) images to (B,) scores.
+        discriminator: Its kind decides the game: relativistic for templates, that of
+            Wasserstein otherwise.
         optimizer: Of the discriminator's weights.
-        real: (B, D, D) images from the data set.
-        fake: (B, D, D) simulated images, detached.
-        game: Which objective and penalty.
-        penalty_weight: Of the penalty in this step; 0 leaves it out.
+        real: B images from the data set.
+        fake: B simulated images, detached.
+        penalty_weight: Of the penalty; 0 leaves it out.
         mix: (B,) positions of the Wasserstein penalty between real and fake.
 
     Returns:
         Scalars by name.
     """
     optimizer.zero_grad(set_to_none=True)
-    scores = discriminator(torch.cat((real, fake)))
+    both = real.followed_by(fake)
+    scores = discriminator(both.images, both.transfer)
     real_score, fake_score = scores.chunk(2)
-    loss = LOSSES[game](real_score, fake_score)
+    loss = _loss(discriminator, real_score, fake_score)
     metrics = {
         "discriminator_loss": loss.detach(),
         "margin": (real_score.mean() - fake_score.mean()).detach(),
     }
     if penalty_weight > 0:
-        if game == "relativistic":
-            penalty = zero_centred_penalty(discriminator, real, fake)
-        else:
-            penalty = gradient_penalty(discriminator, real, fake, mix)
+        penalty = _penalty(discriminator, real, fake, mix)
         loss = loss + penalty_weight * penalty
         metrics["penalty"] = penalty.detach()
     torch.autograd.backward(loss)
@@ -65,22 +54,20 @@ def discriminator_step(
 
 
 def generator_step(
-    discriminator: nn.Module,
+    discriminator: Discriminator,
     generator: nn.Module,
     optimizer: Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    game: Game,
+    real: Views,
+    fake: Views,
 ) -> dict[str, Tensor]:
     """Descend the generator once, through the imaging model and a frozen discriminator.
 
     Args:
-        discriminator: Maps (B, D, D) images to (B,) scores.
+        discriminator: Its kind decides the game, as in `discriminator_step`.
         generator: Whose parameters `optimizer` holds.
         optimizer: Of the generator.
-        real: (B, D, D) images from the data set, the partners of the fake ones.
-        fake: (B, D, D) simulated images, with their graph.
-        game: Which objective.
+        real: B images from the data set, the partners of the fake ones.
+        fake: B simulated images, with their graph.
 
     Returns:
         Scalars by name.
@@ -88,10 +75,30 @@ def generator_step(
     optimizer.zero_grad(set_to_none=True)
     discriminator.requires_grad_(False)
     with torch.no_grad():
-        real_score = discriminator(real)
-    loss = LOSSES[game](discriminator(fake), real_score)
+        real_score = discriminator(real.images, real.transfer)
+    fake_score = discriminator(fake.images, fake.transfer)
+    loss = _loss(discriminator, fake_score, real_score)
     torch.autograd.backward(loss)
     discriminator.requires_grad_(True)
     average_gradients(generator.parameters())
     optimizer.step()
     return {"generator_loss": loss.detach()}
+
+
+def _loss(discriminator: Discriminator, better: Tensor, worse: Tensor) -> Tensor:
+    if isinstance(discriminator, TemplateDiscriminator):
+        return relativistic_loss(better, worse)
+    return wasserstein_loss(better, worse)
+
+
+def _penalty(
+    discriminator: Discriminator, real: Views, fake: Views, mix: Tensor
+) -> Tensor:
+    if isinstance(discriminator, TemplateDiscriminator):
+        return discriminator.contrast()
+    return gradient_penalty(
+        lambda images: discriminator(images, fake.transfer),
+        real.images,
+        fake.images,
+        mix,
+    )

@@ -13,22 +13,20 @@ import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
-from multicryogan.data.preprocess import standardise
-from multicryogan.data.view import View
+from multicryogan.data.view import Views
 from multicryogan.errors import InputError
-from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.rng import Shard, stream
-from multicryogan.training.build import build_generator
+from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
 from multicryogan.training.monitor import Monitor
+from multicryogan.training.opponent import make_opponent
 from multicryogan.training.players import Players
 from multicryogan.training.schedule import Schedule
 from multicryogan.training.stage import Stage, open_stage, starting_scale
 from multicryogan.training.state import load_checkpoint, save_checkpoint, save_snapshot
 from multicryogan.training.steps import discriminator_step, generator_step
 
-CALIBRATION_STEPS = 4  # updates between two looks at the noise
 PREVIEW_VOLUMES = 3
 REMEDY = "earlier checkpoints are untouched, lower the learning rates and start again"
 PREVIEW_BATCH = (4, 2)  # volumes and poses of the simulated images shown
@@ -97,7 +95,7 @@ class Trainer:
             if self.schedule.stage(progress) > self.stage_index:
                 self._next_stage()
             self._follow_schedule(progress)
-            metrics = self._update(self.stage.view(self.schedule.shell(progress)))
+            metrics = self._update(self.schedule.shell(progress))
             self.seconds += time.monotonic() - start
             self._tell(progress, metrics)
             if self.seconds - saved > 60 * output.checkpoint_minutes:
@@ -127,7 +125,6 @@ class Trainer:
             "images_seen": self.images_seen,
             "seconds": self.seconds,
             "stage": self.stage_index,
-            "noise_power": self.stage.noise.power,
             **self.players.state(),
         }
         save_checkpoint(self.run, state)
@@ -139,18 +136,20 @@ class Trainer:
         """Show real and simulated images and a few volumes; the first process does."""
         if self.on_preview is None or self.shard.rank != 0:
             return
-        view = self.stage.view(self.schedule.shell(progress))
+        shell = self.schedule.shell(progress)
         generator = self.players.averaged
         # The first process alone draws here: a shard of a preview would be no preview.
         alone = self.stage.alone()
         with torch.no_grad():
-            batch = alone.simulate(generator, view, self.step, "preview", PREVIEW_BATCH)
+            _, fake = alone.simulate(
+                generator, shell, self.step, "preview", PREVIEW_BATCH
+            )
             count = math.prod(PREVIEW_BATCH)
-            real = alone.sampler.batch(count, self.step, "preview")
+            real = alone.view(*alone.sampler.batch(count, self.step, "preview"))
             along = alone.simulator.latent_prior.path(PREVIEW_VOLUMES).to(self.device)
             shown = Preview(
-                view(real),
-                view(batch.noisy.flatten(0, 1)),
+                real.images,
+                fake.images,
                 generator(along),
                 alone.pixel_size,
                 self.step,
@@ -166,7 +165,7 @@ class Trainer:
                 "command to go on"
             ) from None
 
-    def _update(self, view: View) -> dict[str, float]:
+    def _update(self, shell: float) -> dict[str, float]:
         """Do k discriminator updates, then one of the generator."""
         train, players = self.config.train, self.players
         scalars: dict[str, Tensor] = {}
@@ -174,11 +173,9 @@ class Trainer:
             draw = self.step * train.discriminator_steps + k
             is_last = k == train.discriminator_steps - 1
             with torch.set_grad_enabled(is_last):
-                batch = self.stage.simulate(players.generator, view, draw)
-                raw = batch.noisy.flatten(0, 1)
-                fake = view(raw)
-            real = view(self.stage.real(draw))
-            scalars |= self._update_discriminator(real, fake.detach(), draw)
+                made, fake = self.stage.simulate(players.generator, shell, draw)
+            real = self.stage.real(draw)
+            scalars |= self._update_discriminator(real, fake.detached(), draw)
         metrics = self._checked(scalars)  # before the generator listens to it
         scalars = generator_step(
             players.discriminator,
@@ -186,23 +183,18 @@ class Trainer:
             players.generator_optimizer,
             real,
             fake,
-            train.loss,
         )
         players.average.update_parameters(players.generator)
-        if self.step % CALIBRATION_STEPS == 0:
-            self._calibrate(raw.detach())
         self.step += 1
         self.images_seen += train.volumes_per_batch * train.poses_per_volume
-        scalars["motion"] = _motion(batch.volume.detach())
+        scalars["motion"] = _motion(made.volume.detach())
         return metrics | self._checked(scalars)
 
     def _update_discriminator(
-        self, real: Tensor, fake: Tensor, draw: int
+        self, real: Views, fake: Views, draw: int
     ) -> dict[str, Tensor]:
-        """Do one discriminator update, with the penalty when it is due."""
+        """Do one discriminator update."""
         train = self.config.train
-        is_due = draw % train.penalty_interval == 0
-        weight = train.penalty_weight * train.penalty_interval if is_due else 0.0
         count = train.volumes_per_batch * train.poses_per_volume
         mix = torch.rand(count, generator=stream(train.seed, "mix", step=draw))
         return discriminator_step(
@@ -210,38 +202,34 @@ class Trainer:
             self.players.discriminator_optimizer,
             real,
             fake,
-            train.loss,
-            weight,
+            train.penalty_weight,
             mix[self.shard.share(count)].to(self.device),
         )
-
-    def _calibrate(self, raw: Tensor) -> None:
-        """Bring the power of simulated images to that of the real ones."""
-        standard = standardise(raw, self.stage.preprocessing)
-        self.stage.noise.follow(average(radial_power(standard)))
 
     def _follow_schedule(self, progress: float) -> None:
         """Set learning rates and open the motion when they are due."""
         self.players.set_rates(self.schedule.rate_factor(progress))
-        self.players.hold_motion(not self.schedule.is_motion_open(progress))
+        self.players.open_motion(self.schedule.degrees(progress))
         self.players.open_band(self.schedule.shell(progress))
 
     def _start(self) -> None:
-        """Begin a run: a rough ball as strong as the signal, a fresh opponent."""
+        """Begin a run: a rough ball as strong as the signal, and its opponent."""
         self._open_stage(0)
         generator = build_generator(self.config, self.stage.box).to(self.device)
         generator.scale.fill_(starting_scale(self.stage, generator))
-        self.players = Players(self.config, generator, generator, self.device)
+        opponent = make_opponent(self.config, self.stage)
+        self.players = Players(self.config, generator, generator, opponent, self.device)
         self._warm_up()
 
     def _next_stage(self) -> None:
-        """Go on at a finer box with the generator so far and a fresh opponent."""
+        """Go on at a finer box with both players as they are."""
         self._open_stage(self.stage_index + 1)
         box, old = self.stage.box, self.players
         self.players = Players(
             self.config,
             old.generator.resized(box),
             old.averaged.resized(box),
+            make_opponent(self.config, self.stage, old.discriminator),
             self.device,
         )
         self._warm_up()
@@ -250,9 +238,9 @@ class Trainer:
         """Go on where a checkpoint was written."""
         self._open_stage(state["stage"])
         generator = build_generator(self.config, self.stage.box)
-        self.players = Players(self.config, generator, generator, self.device)
+        opponent = build_discriminator(self.config, self.stage.box, self.device)
+        self.players = Players(self.config, generator, generator, opponent, self.device)
         self.players.restore(state)
-        self.stage.noise.power = state["noise_power"]
         self.step, self.images_seen = state["step"], state["images_seen"]
         self.seconds = state["seconds"]
 
@@ -271,16 +259,14 @@ class Trainer:
         """Train a fresh discriminator before the generator listens to it."""
         progress = self.progress
         self._follow_schedule(progress)
-        view = self.stage.view(self.schedule.shell(progress))
+        shell = self.schedule.shell(progress)
         for draw in range(self.config.train.discriminator_warmup):
             purpose = f"warm-up/{self.stage_index}"
             with torch.no_grad():
-                batch = self.stage.simulate(self.players.generator, view, draw, purpose)
-                fake = view(batch.noisy.flatten(0, 1))
-            real = view(self.stage.real(draw, purpose))
-            self._update_discriminator(real, fake, draw)
-            if draw % CALIBRATION_STEPS == 0:
-                self._calibrate(batch.noisy.flatten(0, 1))
+                _, fake = self.stage.simulate(
+                    self.players.generator, shell, draw, purpose
+                )
+            self._update_discriminator(self.stage.real(draw, purpose), fake, draw)
 
     def _checked(self, scalars: dict[str, Tensor]) -> dict[str, float]:
         """Average over the processes; a number that is not finite stops the run."""

@@ -57,7 +57,7 @@ def test_mode_paper_brings_its_own_defaults(trained: list[RunConfig]) -> None:
     config = config_of(trained, "--mode", "paper")
     assert config.mode == "paper"
     assert config.train.poses_per_volume == 1
-    assert config.train.loss == "wasserstein"
+    assert config.discriminator.kind == "pooled"
     assert config.generator.kind == "cnn"
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from multicryogan.data.preprocess import Preprocessing
+from multicryogan.data.preprocess import Preprocessing, standardise
 from multicryogan.data.spectra import Spectra, smooth, survey
-from multicryogan.imaging import sample_noise
+from multicryogan.imaging import masked_radial_power, sample_noise
 from multicryogan.io import ParticleStack, read_particles, write_stack
 from multicryogan.rng import stream
 from training_data import tiny_stack
@@ -81,14 +81,41 @@ def test_pure_noise_has_no_signal(noise_stack: ParticleStack) -> None:
 
 def test_snr_is_signal_over_noise_variance() -> None:
     rim, raw = torch.full((17,), 2.0), torch.full((17,), 3.0)
-    assert Spectra(rim, raw, raw).snr() == pytest.approx(0.5)
+    assert Spectra(rim, raw).snr() == pytest.approx(0.5)
 
 
-def test_standardised_images_have_unit_background(tmp_path: Path) -> None:
-    spectra = survey(tiny_stack(tmp_path), PREPROCESSING, 0, "cpu")
-    # Signal adds to a background of one; the window takes the corners away.
-    assert 0.5 < spectra.standard[10:15].mean() < 1.2
-    assert spectra.standard[3] > spectra.standard[13]
+def test_standardised_white_noise_has_a_pixel_variance_of_one_below_nyquist() -> None:
+    """Modes with |k| < D / 2 carry all the variance of a pixel."""
+    k = torch.fft.fftfreq(BOX, 1 / BOX)
+    passed = int((k[:, None].square() + k.square() < BOX**2 / 4).sum())
+    white = torch.full((BOX // 2 + 1,), 7.0)
+    expected = torch.full_like(white, BOX**2 / passed)
+    torch.testing.assert_close(Spectra(white, white).standard_noise(), expected)
+
+
+@pytest.mark.parametrize("rim", [torch.full((BOX // 2 + 1,), 4.0), coloured_power()])
+def test_standardised_noise_has_the_power_that_is_said(rim: torch.Tensor) -> None:
+    noise = 5 + sample_noise((2000, BOX, BOX), rim, stream(0, "noise"))
+    axis = torch.arange(BOX) - BOX // 2
+    untouched = (axis[:, None].square() + axis.square()).sqrt() < 14  # by the window
+    images = standardise(noise, PREPROCESSING)
+    measured = masked_radial_power(images, untouched.float())
+    # Every image's mean is removed, and the low-pass softens the last shells.
+    ratio = (measured / Spectra(rim, rim).standard_noise())[2:-2]
+    assert ratio.mean().item() == pytest.approx(1, abs=0.02)
+    assert (ratio - 1).abs().max() < 0.05
+
+
+def test_shell_snr_is_signal_over_noise_in_each_shell() -> None:
+    rim, raw = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 5.0, 3.0])
+    expected = torch.tensor([0.0, 1.5, -0.25])
+    torch.testing.assert_close(Spectra(rim, raw).shell_snr(), expected)
+
+
+def test_shells_of_low_resolution_hold_the_signal(tmp_path: Path) -> None:
+    snr = survey(tiny_stack(tmp_path), PREPROCESSING, 0, "cpu").shell_snr()
+    assert snr[2:5].mean() > 0.3
+    assert snr[13:15].abs().max() < 0.1
 
 
 def test_a_survey_repeats(noise_stack: ParticleStack) -> None:

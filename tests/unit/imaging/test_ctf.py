@@ -8,6 +8,7 @@ from torch import Tensor
 
 from multicryogan.fourier import frequency_grid
 from multicryogan.imaging import CTFParams, ctf
+from multicryogan.imaging.ctf import ring_ctf
 from multicryogan.units import electron_wavelength_angstrom
 
 FLOAT = torch.float64
@@ -105,3 +106,31 @@ def test_gradient_reaches_the_defocus() -> None:
     assert gradient is not None
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("box", [32, 33])
+def test_rings_are_whole_fourier_pixels_of_the_image(box: int) -> None:
+    optics = make_optics(defocus_v_angstrom=15_000.0)
+    freqs = frequency_grid(box, 2.0, like=torch.zeros(1, dtype=FLOAT))
+    along_x = ctf(optics, freqs)[:, 0, 1:]
+    torch.testing.assert_close(ring_ctf(optics, box // 2, box * 2.0), along_x)
+
+
+def test_rings_are_at_the_mean_defocus() -> None:
+    mean = make_optics(defocus_u_angstrom=13_500.0, defocus_v_angstrom=13_500.0)
+    torch.testing.assert_close(
+        ring_ctf(make_optics(), 16, 64.0), ring_ctf(mean, 16, 64.0)
+    )
+
+
+def test_rings_keep_bfactor_and_scale() -> None:
+    ring = torch.arange(1, 17, dtype=FLOAT) / 64
+    ratio = ring_ctf(make_optics(bfactor_angstrom2=80.0, scale=0.7), 16, 64.0)
+    ratio = ratio / ring_ctf(make_optics(), 16, 64.0)
+    torch.testing.assert_close(ratio[0], 0.7 * torch.exp(-20 * ring**2))
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_rings_come_after_the_batch(shape: tuple[int, ...]) -> None:
+    optics = make_optics().select(torch.zeros(math.prod(shape), dtype=torch.int64))
+    assert ring_ctf(optics.reshape(*shape), 5, 64.0).shape == (*shape, 5)

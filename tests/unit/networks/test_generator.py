@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from multicryogan.fourier import fourier_resize
@@ -32,6 +33,13 @@ def components(
     torch.manual_seed(0)
     parts = torch.stack([0.3 * ball(box, 0.05 * k) for k in range(count)])
     return ComponentGenerator(ball(box), parts, dimensions, 8, kind)
+
+
+def with_network() -> ComponentGenerator:
+    """One whose network says something already."""
+    generator = components()
+    nn.init.normal_(generator.network[-1].weight)
+    return generator
 
 
 def convolution(box: int = 16) -> ConvolutionGenerator:
@@ -89,40 +97,105 @@ def test_voxels_are_exactly_the_parameters_that_are_volumes(
 ) -> None:
     names = {id(v) for v in generator.voxels()}
     for name, parameter in generator.named_parameters():
-        assert (id(parameter) in names) == (name in ("mean", "components"))
+        assert (id(parameter) in names) == name.startswith(("mean", "components"))
 
 
 def test_a_component_generator_is_the_rectified_sum_of_its_shaped_parts() -> None:
     generator = components()
     alpha = torch.tensor([[0.0], [0.3]])
     weights = legendre(2 * alpha[:, 0] - 1, 3)  # the network starts at zero
-    mean, parts = map(generator.shaped, (generator.mean, generator.components))
+    mean = generator.shaped(generator.mean)
+    parts = generator.shaped(torch.stack(list(generator.components)))
     summed = mean + torch.einsum("vk,kzyx->vzyx", weights, parts)
     expected = soft_sphere(16) * summed.clamp(min=0)
     torch.testing.assert_close(generator(alpha), expected)
 
 
-def test_held_motion_makes_every_volume_the_mean() -> None:
-    generator = components()
-    generator.hold_motion(True)
+def test_without_open_motion_every_volume_is_the_mean() -> None:
+    generator = with_network()
+    generator.open_motion(0)
     volumes = generator(torch.tensor([[0.0], [1.0]]))
     expected = soft_sphere(16) * generator.shaped(generator.mean).clamp(min=0)
     torch.testing.assert_close(volumes, expected.expand(2, -1, -1, -1))
 
 
+@pytest.mark.parametrize("degrees", [0, 1, 2])
+def test_degrees_act_one_by_one(degrees: int) -> None:
+    generator, alpha = with_network(), torch.tensor([[0.0], [0.3]])
+    generator.open_motion(degrees)
+    expected = legendre(2 * alpha[:, 0] - 1, 3)
+    expected[:, degrees:] = 0
+    torch.testing.assert_close(generator.coefficients(alpha), expected)
+
+
+def test_a_degree_opens_for_all_dimensions_at_once() -> None:
+    generator = components(count=5, dimensions=2, kind="uniform")
+    opened = []
+    for degrees in range(4):
+        generator.open_motion(degrees)
+        opened.append(generator.gate.tolist())
+    assert opened == [[0] * 5, [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1] * 5]
+
+
+def test_the_network_acts_once_every_degree_does() -> None:
+    generator, alpha = with_network(), torch.tensor([[0.0], [0.3]])
+    generator.open_motion(3)
+    position = 2 * alpha - 1
+    expected = legendre(position[:, 0], 3) + generator.network(position)
+    torch.testing.assert_close(generator.coefficients(alpha), expected)
+    assert generator.network(position).abs().max() > 0.1
+
+
 def test_motion_can_be_opened_again() -> None:
-    generator = components()
+    generator = with_network()
     before = generator(torch.tensor([[0.2]]))
-    generator.hold_motion(True)
-    generator.hold_motion(False)
+    generator.open_motion(0)
+    generator.open_motion(3)
     torch.testing.assert_close(generator(torch.tensor([[0.2]])), before)
+
+
+@pytest.mark.parametrize("degrees", [0, 1, 2, 3])
+def test_closed_degrees_and_the_network_are_frozen(degrees: int) -> None:
+    generator = components()
+    generator.open_motion(degrees)
+    trained = [component.requires_grad for component in generator.components]
+    assert trained == [k < degrees for k in range(3)]
+    assert generator.mean.requires_grad
+    for parameter in generator.network.parameters():
+        assert parameter.requires_grad == (degrees == 3)
+
+
+def test_adam_starts_to_count_when_a_degree_opens() -> None:
+    generator = components()
+    optimizer = torch.optim.Adam(generator.parameters(), 0.1)
+    for degrees in (0, 1):
+        generator.open_motion(degrees)
+        optimizer.zero_grad()
+        generator(torch.tensor([[0.2]])).sum().backward()
+        optimizer.step()
+    steps = [
+        int(optimizer.state[parameter]["step"]) if parameter in optimizer.state else 0
+        for parameter in (generator.mean, *generator.components)
+    ]
+    assert steps == [2, 1, 0, 0]
 
 
 def test_the_gate_is_part_of_what_is_saved() -> None:
     generator, other = components(), components()
-    generator.hold_motion(True)
+    generator.open_motion(1)
     other.load_state_dict(generator.state_dict())
-    assert other.gate == 0
+    assert other.gate.tolist() == [1, 0, 0]
+
+
+def test_every_component_is_part_of_what_is_saved() -> None:
+    """One tensor per component, as safetensors stores them: no shared memory."""
+    generator, other = with_network(), components()
+    with torch.no_grad():
+        for component in other.components:
+            component.zero_()
+    other.load_state_dict(load(save(generator.state_dict())))
+    latent = torch.tensor([[0.1], [0.7]])
+    assert torch.equal(other(latent), generator(latent))
 
 
 def test_two_dimensions_have_a_linear_term_each_before_any_square() -> None:
@@ -163,13 +236,19 @@ def test_a_resized_generator_makes_the_same_images(kind: str, new_box: int) -> N
 def test_a_resized_generator_keeps_network_gate_and_kind() -> None:
     generator = components(kind="gaussian", dimensions=2)
     nn.init.normal_(generator.network[-1].weight)
-    generator.hold_motion(True)
-    other = generator.resized(32)
-    latent = torch.randn(4, 2)
-    torch.testing.assert_close(
-        other.coefficients(latent), generator.coefficients(latent)
-    )
-    assert other.gate == 0
+    latent = torch.randn(4, 2, generator=stream(0, "latent"))
+    for degrees in (1, 2):  # the network acts after the last
+        generator.open_motion(degrees)
+        other = generator.resized(32)
+        torch.testing.assert_close(
+            other.coefficients(latent), generator.coefficients(latent)
+        )
+        assert torch.equal(other.gate, generator.gate)
+
+
+def test_a_resized_generator_has_as_many_components() -> None:
+    other = components().resized(24)
+    assert [tuple(c.shape) for c in other.components] == [(24, 24, 24)] * 3
 
 
 def test_resizing_leaves_the_generator_alone() -> None:
@@ -178,7 +257,9 @@ def test_resizing_leaves_the_generator_alone() -> None:
     other = generator.resized(32)
     with torch.no_grad():
         other.mean.zero_()
+        other.components[0].zero_()
         other.scale.zero_()
+        other.gate.zero_()
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name]), name
 

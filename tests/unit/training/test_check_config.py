@@ -34,7 +34,6 @@ def test_both_modes_are_sound_as_they_are(mode: str, length: dict[str, Any]) -> 
         ({"train": {"volumes_per_batch": 0}}, r"volumes_per_batch is 0"),
         ({"train": {"poses_per_volume": 0}}, r"poses_per_volume is 0"),
         ({"train": {"discriminator_steps": 0}}, r"discriminator_steps is 0"),
-        ({"train": {"penalty_interval": 0}}, r"penalty_interval is 0"),
         ({"train": {"generator_rate": -1.0}}, r"generator_rate is -1"),
         ({"train": {"beta1": 1.0}}, r"train\.beta1 is 1"),
         ({"train": {"average_decay": 1.5}}, r"average_decay is 1\.5"),
@@ -42,7 +41,17 @@ def test_both_modes_are_sound_as_they_are(mode: str, length: dict[str, Any]) -> 
         ({"train": {"time_limit": float("nan")}}, r"time_limit is nan"),
         ({"generator": {"components": 0}}, r"generator\.components is 0"),
         ({"generator": {"hidden": 0}}, r"generator\.hidden is 0"),
+        ({"discriminator": {"templates": 0}}, r"discriminator\.templates is 0"),
         ({"discriminator": {"channels": 0}}, r"discriminator\.channels is 0"),
+        (
+            {"discriminator": {"kind": "pooled"}, "train": {"start_shell": 3}},
+            r"pooled sees every frequency; set train\.start_shell to 0",
+        ),
+        (
+            {"train": {"motion_start": 0.3, "motion_full": 0.2}},
+            r"motion_full 0\.2 lies before train\.motion_start 0\.3; give a later",
+        ),
+        ({"train": {"motion_full": 1.5}}, r"train\.motion_full is 1\.5"),
         ({"imaging": {"shift_sigma_angstrom": -2.0}}, r"shift_sigma_angstrom is -2"),
         ({"output": {"log_steps": 0}}, r"output\.log_steps is 0"),
     ],
@@ -54,3 +63,13 @@ def test_contradictory_settings_are_refused(
     with pytest.raises(InputError, match=message) as caught:
         check_config(config, 2)
     assert "\n" not in str(caught.value)
+
+
+def test_all_degrees_of_the_motion_may_open_at_once() -> None:
+    at_once = {"train": {"motion_start": 0.2, "motion_full": 0.2}}
+    check_config(run_config(merge(SOUND, at_once)), 2)
+
+
+def test_the_pooled_discriminator_is_allowed_without_a_low_pass() -> None:
+    changes = {"discriminator": {"kind": "pooled"}, "train": {"start_shell": 0}}
+    check_config(run_config(merge(SOUND, changes)), 2)

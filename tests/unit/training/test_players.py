@@ -2,9 +2,11 @@
 
 import copy
 
+import pytest
 import torch
+from torch import nn
 
-from multicryogan.networks import Generator
+from multicryogan.networks import PooledDiscriminator, TemplateDiscriminator
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.players import Players
 from training_data import tiny_config
@@ -13,7 +15,8 @@ from training_data import tiny_config
 def make_players(seed: int = 0, kind: str = "components") -> Players:
     config = tiny_config({"generator": {"kind": kind}, "train": {"seed": seed}})
     generator = build_generator(config, 16)
-    return Players(config, generator, generator, "cpu")
+    discriminator = build_discriminator(config, 16, "cpu")
+    return Players(config, generator, generator, discriminator, "cpu")
 
 
 def move(players: Players) -> None:
@@ -22,28 +25,46 @@ def move(players: Players) -> None:
     players.generator(torch.rand(2, 1)).square().mean().backward()
     players.generator_optimizer.step()
     players.discriminator_optimizer.zero_grad()
-    players.discriminator(torch.ones(2, 16, 16)).square().mean().backward()
+    images = torch.rand(2, 16, 16)
+    players.discriminator(images, torch.ones(2, 8))[0].backward()
     players.discriminator_optimizer.step()
     players.average.update_parameters(players.generator)
 
 
-def flat(generator: Generator) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in generator.parameters()])
+def flat(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def pooled_weights(seed: int) -> torch.Tensor:
+    changes = {"discriminator": {"kind": "pooled"}, "train": {"seed": seed}}
+    return flat(build_discriminator(tiny_config(changes), 16, "cpu"))
 
 
 def test_one_seed_builds_equal_players() -> None:
-    first, again = make_players(), make_players()
-    assert torch.equal(flat(first.generator), flat(again.generator))
-    for a, b in zip(
-        first.discriminator.parameters(), again.discriminator.parameters(), strict=True
-    ):
-        assert torch.equal(a, b)
+    assert torch.equal(flat(make_players().generator), flat(make_players().generator))
+    assert torch.equal(pooled_weights(0), pooled_weights(0))
 
 
 def test_another_seed_builds_other_players() -> None:
     assert not torch.equal(
         flat(make_players().generator), flat(make_players(1).generator)
     )
+    assert not torch.equal(pooled_weights(0), pooled_weights(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("templates", TemplateDiscriminator), ("pooled", PooledDiscriminator)],
+)
+def test_the_config_names_the_kind_of_discriminator(kind: str, expected: type) -> None:
+    config = tiny_config({"discriminator": {"kind": kind}})
+    assert type(build_discriminator(config, 16, "cpu")) is expected
+
+
+def test_both_banks_have_as_many_templates_as_asked_for() -> None:
+    made = build_discriminator(tiny_config(), 16, "cpu")
+    assert isinstance(made, TemplateDiscriminator)
+    assert made.share.shape == (2, tiny_config().discriminator.templates)
 
 
 def test_building_leaves_the_global_random_state_alone() -> None:
@@ -55,31 +76,38 @@ def test_building_leaves_the_global_random_state_alone() -> None:
 
 
 def test_voxels_and_weights_have_their_own_rates() -> None:
-    groups = make_players().generator_optimizer.param_groups
-    assert [group["lr"] for group in groups] == [1e-2, 1e-3]
-    assert sum(len(group["params"]) for group in groups) == 8
+    train, groups = tiny_config().train, make_players().generator_optimizer.param_groups
+    rates = [train.generator_rate, train.network_rate]
+    assert [group["lr"] for group in groups] == rates
+    # A mean, two components, three layers.
+    assert [len(group["params"]) for group in groups] == [3, 6]
 
 
 def test_a_3d_network_has_weights_only() -> None:
     config = tiny_config({"generator": {"kind": "cnn"}})
     generator = build_generator(config, 16)
-    players = Players(config, generator, generator, "cpu")
-    assert [g["lr"] for g in players.generator_optimizer.param_groups] == [1e-3]
+    discriminator = build_discriminator(config, 16, "cpu")
+    players = Players(config, generator, generator, discriminator, "cpu")
+    rates = [group["lr"] for group in players.generator_optimizer.param_groups]
+    assert rates == [config.train.network_rate]
 
 
 def test_rates_are_shares_of_their_start() -> None:
-    players = make_players()
+    players, train = make_players(), tiny_config().train
     players.set_rates(0.5)
     players.set_rates(0.1)
-    assert players.generator_optimizer.param_groups[0]["lr"] == 1e-3
-    assert players.discriminator_optimizer.param_groups[0]["lr"] == 5e-5
+    assert [
+        players.generator_optimizer.param_groups[0]["lr"],
+        players.discriminator_optimizer.param_groups[0]["lr"],
+    ] == [0.1 * train.generator_rate, 0.1 * train.discriminator_rate]
 
 
 def test_the_average_follows_with_its_decay() -> None:
     players = make_players()
     before = flat(players.averaged)
     move(players)
-    expected = 0.99 * before + 0.01 * flat(players.generator)
+    decay = tiny_config().train.average_decay
+    expected = decay * before + (1 - decay) * flat(players.generator)
     torch.testing.assert_close(flat(players.averaged), expected)
 
 
@@ -90,11 +118,32 @@ def test_the_average_does_not_share_its_tensors() -> None:
     assert players.averaged.voxels()[0].abs().max() > 0
 
 
-def test_motion_is_held_in_the_average_too() -> None:
+@pytest.mark.parametrize("name", ["generator", "averaged"])
+def test_without_motion_all_volumes_of_both_generators_are_alike(name: str) -> None:
     players = make_players()
-    players.hold_motion(True)
-    volumes = players.averaged(torch.tensor([[0.0], [1.0]]))
+    players.open_motion(0)
+    volumes = getattr(players, name)(torch.tensor([[0.0], [1.0]]))
     assert torch.equal(volumes[0], volumes[1])
+
+
+@pytest.mark.parametrize("name", ["generator", "averaged"])
+def test_motion_opens_in_both_generators(name: str) -> None:
+    players = make_players()
+    players.open_motion(0)
+    players.open_motion(1)
+    volumes = getattr(players, name)(torch.tensor([[0.0], [1.0]]))
+    assert not torch.allclose(volumes[0], volumes[1])
+
+
+@pytest.mark.parametrize("name", ["generator", "averaged", "discriminator"])
+def test_the_band_opens_in_every_player(name: str) -> None:
+    players = make_players()
+    whole = getattr(players, name).band.clone()
+    players.open_band(3.0)
+    narrow = getattr(players, name).band.clone()
+    players.open_band(16.0)
+    assert narrow.sum() < whole.sum()
+    assert torch.equal(getattr(players, name).band, whole)
 
 
 def test_motion_opens_as_gently_late_as_at_the_first_update() -> None:
@@ -102,12 +151,12 @@ def test_motion_opens_as_gently_late_as_at_the_first_update() -> None:
     steps = []
     for held in (0, 50):
         players = make_players()
-        players.hold_motion(True)
+        players.open_motion(0)
         for _ in range(held):
             players.generator_optimizer.zero_grad()
             players.generator(torch.rand(2, 1)).square().mean().backward()
             players.generator_optimizer.step()
-        players.hold_motion(False)
+        players.open_motion(2)
         components = players.generator.voxels()[1]
         before = components.detach().clone()
         players.generator_optimizer.zero_grad()
@@ -127,13 +176,25 @@ def test_restored_players_go_on_exactly() -> None:
     move(other)
     assert torch.equal(flat(players.generator), flat(other.generator))
     assert torch.equal(flat(players.averaged), flat(other.averaged))
+    assert torch.equal(flat(players.discriminator), flat(other.discriminator))
+
+
+def test_a_restored_discriminator_sees_in_the_same_units() -> None:
+    players, other = make_players(), make_players()
+    adapted = players.discriminator
+    assert isinstance(adapted, TemplateDiscriminator)
+    adapted.adapt(torch.linspace(2.0, 0.5, 9), torch.linspace(1.0, 0.01, 9))
+    move(players)
+    other.restore(copy.deepcopy(players.state()))
+    shown = torch.rand(4, 16, 16), torch.rand(4, 8)
+    assert torch.equal(players.discriminator(*shown), other.discriminator(*shown))
 
 
 def test_the_culprit_is_the_first_tensor_that_is_not_finite() -> None:
     players = make_players()
     with torch.no_grad():
-        players.discriminator.get_parameter("features.0.weight")[0] = torch.nan
-    assert players.culprit() == "discriminator features.0.weight"
+        players.discriminator.get_parameter("values")[0] = torch.nan
+    assert players.culprit() == "discriminator values"
 
 
 def test_a_bad_gradient_is_named_as_such() -> None:

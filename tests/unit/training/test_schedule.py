@@ -50,11 +50,41 @@ def test_the_low_pass_can_be_left_out(off: dict[str, float]) -> None:
     assert schedule(**off).shell(0.0) >= 16
 
 
-@pytest.mark.parametrize(
-    ("progress", "is_open"), [(0, False), (0.19, False), (0.2, True), (1, True)]
-)
-def test_motion_opens_when_it_is_due(progress: float, is_open: bool) -> None:
-    assert schedule(motion_start=0.2).is_motion_open(progress) is is_open
+def gradual(progress: float) -> int:
+    """Degrees of three that may act when they open from 0.2 to 0.6."""
+    changes = {"motion_start": 0.2, "motion_full": 0.6}
+    config = run_config({"generator": {"components": 3}, "train": changes})
+    return Schedule(config).degrees(progress)
+
+
+@pytest.mark.parametrize("progress", [0, 0.19])
+def test_no_degree_acts_before_the_start(progress: float) -> None:
+    assert gradual(progress) == 0
+
+
+@pytest.mark.parametrize("progress", [0.2, 0.39])
+def test_the_first_degree_acts_alone_from_the_start(progress: float) -> None:
+    assert gradual(progress) == 1
+
+
+def test_degrees_open_at_equal_distances() -> None:
+    assert [gradual(progress) for progress in (0.41, 0.59)] == [2, 2]
+
+
+@pytest.mark.parametrize("progress", [0.6, 0.9, 1])
+def test_all_degrees_act_once_the_motion_is_full(progress: float) -> None:
+    assert gradual(progress) == 3
+
+
+def test_a_degree_that_acts_is_never_closed_again() -> None:
+    opened = [gradual(n / 1000) for n in range(1001)]
+    assert opened == sorted(opened)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3])
+def test_degrees_may_open_all_at_once(start: float) -> None:
+    ours = schedule(motion_start=start, motion_full=start)
+    assert ours.degrees(start) == ours.config.generator.components
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,9 @@ def test_a_snapshot_reads_back_the_generator(tmp_path: Path, kind: str) -> None:
     assert not loaded.training
 
 
-def test_a_snapshot_of_a_held_motion_stays_held(tmp_path: Path) -> None:
+def test_a_snapshot_of_a_closed_motion_stays_closed(tmp_path: Path) -> None:
     generator = build_generator(tiny_config(), 16)
-    generator.hold_motion(True)
+    generator.open_motion(0)
     save_snapshot(tmp_path, generator, tiny_config(), 5.0)
     volumes = load_snapshot(tmp_path)[0](torch.tensor([[0.0], [1.0]]))
     assert torch.equal(volumes[0], volumes[1])
