@@ -215,7 +215,7 @@ def train_command(job: Job, data: Path, run: Path) -> list[str]:
     """Command line of a user who leaves all settings as they are."""
     command = ["train", str(data / "particles.star"), "-o", str(run)]
     command += ["--seed", str(job.seed), "--time-limit", f"{job.minutes:g}"]
-    command += ["--threads", str(job.threads)]
+    command += ["--threads", str(job.threads), "--device", "cpu"]
     if job.mode != "fast":
         command += ["--mode", job.mode]
     if job.data == "homogeneous":
@@ -339,9 +339,10 @@ def updates(run: Path) -> int:
 def verdict(run: Path) -> str:
     """Read what a run says of itself without the truth; empty where it says nothing."""
     path = run / "verdict.json"
-    return (
-        str(json.loads(path.read_text()).get("verdict", "")) if path.is_file() else ""
-    )
+    if not path.is_file():
+        return ""
+    facts = json.loads(path.read_text())
+    return f"{facts['verdict']}, {'moves' if facts['moves'] else 'rigid'}"
 
 
 def machine() -> Record:

@@ -23,6 +23,7 @@ Record = dict[str, Any]
 
 MAPS = {"best match": "recovered", "true mean map": "mean_map"}  # names in scores.json
 ISSUE_IMAGES, ISSUE_BOX = 100_000, 32  # what the targets are set for
+ISSUE_THREADS = 2
 ISSUE_MINUTES = {"fast": 60, "paper": 120}
 SENSES = {">=": operator.ge, ">": operator.gt, "<=": operator.le}
 TRUE_SHARES = (0.25, 0.75)  # of the discrete set: beta 0 and 20 degrees
@@ -170,6 +171,7 @@ def is_judged(settings: Record) -> bool:
         settings["images"] == ISSUE_IMAGES
         and settings["box"] == ISSUE_BOX
         and settings["minutes"] <= ISSUE_MINUTES[settings["mode"]]
+        and settings["threads"] <= ISSUE_THREADS
     )
 
 

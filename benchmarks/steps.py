@@ -94,7 +94,7 @@ def parts(box: int) -> dict[str, Callable[[], None]]:
         both = real.followed_by(fake.detached())
         scores = discriminator(both.images, both.transfer)
         loss = relativistic_loss(*scores.chunk(2))
-        (loss + weight * discriminator.contrast()).backward()
+        (loss + weight * discriminator.bank_distance()).backward()
 
     def generate() -> None:
         discriminator.requires_grad_(False)

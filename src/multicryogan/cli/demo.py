@@ -13,11 +13,7 @@ from multicryogan.cli import options
 DATA = {"images": 20_000, "box": 16, "pixel_size": 10.0, "snr_db": 0.0}
 RUN = {
     "data": {"box": DATA["box"]},
-    "train": {
-        "time_limit": 4.0,
-        "low_pass_share": 0.5,
-        "motion_start": 0.2,
-    },
+    "train": {"time_limit": 2.5},
     "output": {"preview_minutes": 1.0},
 }
 
@@ -31,7 +27,7 @@ def demo(
 ) -> int:
     """Simulate a small moving molecule, reconstruct it, and compare with the truth.
 
-    Takes about six minutes on two CPU cores. The same command goes on with a demo that
+    Takes about four minutes on two CPU cores. The same command goes on with a demo that
     was stopped.
     """
     from multicryogan.cli.evaluate import score_run

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from multicryogan.io import ParticleStack
     from multicryogan.training import Preview
 
-DEFAULT_MINUTES = 20.0
+DEFAULT_MINUTES = 60.0
 NOTHING_GIVEN = options.ParticleOptions()
 
 
@@ -32,7 +32,7 @@ def train(
     """Reconstruct the conformations of a molecule from particle images.
 
     The same command goes on with a run that was stopped. Ctrl-C stops it safely. Give
-    --time-limit (minutes) or --images; without either it trains for 20 minutes. A run
+    --time-limit (minutes) or --images; without either it trains for an hour. A run
     with --images alone repeats exactly on the same machine with the same threads.
     """
     del config  # its values are in `run` already
@@ -59,8 +59,6 @@ def run_training(
     if is_first:
         print(f"{len(stack):,} particles, box {stack.box}, {stack.pixel_size:.3f} Å")
         print(text)
-    if is_first and (output / FILE).is_file():
-        (output / FILE).unlink()  # of an earlier end
     try:
         is_done = train(
             config, stack, sign, output, device=device, on_preview=_draw_preview
@@ -68,6 +66,8 @@ def run_training(
     except TrainingError as error:
         print(f"multicryogan: {error}")
         return 1
+    if is_first:
+        (output / FILE).unlink(missing_ok=True)  # of an earlier end
     if is_first and is_done:
         print(judge(output, stack, sign))
     if is_first:

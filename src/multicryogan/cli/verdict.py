@@ -32,13 +32,16 @@ def judge(run: Path, stack: ParticleStack, sign: int) -> str:
     generator, config, _ = load_snapshot(run)
     stage = open_stage(config, stack, sign, min(BOX, generator.box), Shard(), "cpu")
     held_out = stage.sampler.held_out()
+    if not stage.view.shows_ctf:
+        return "not judged: the defocus of each image is not known"
     if len(held_out) < FEWEST:
         return "not judged: too few particles to hold some out"
 
     def coarse(latent: Tensor) -> Tensor:
-        # A projection sums over fewer voxels.
+        # A projection sums over fewer voxels. One at a time: boxes may be large.
         scale = generator.box / stage.box
-        return scale * fourier_resize(generator(latent), stage.box, 3)
+        made = [fourier_resize(generator(z[None]), stage.box, 3) for z in latent]
+        return scale * torch.cat(made)
 
     with torch.no_grad():
         batch = (len(held_out) // PER_VOLUME, PER_VOLUME)

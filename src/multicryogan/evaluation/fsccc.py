@@ -43,9 +43,9 @@ def fsccc(volumes: Tensor) -> Tensor:
 def fsccc_aligned(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
     """Measure the area under the FSC of every pair after aligning neighbours.
 
-    Each volume is moved as a rigid body onto its neighbour, by local refinement
-    only: a rotation or shift that drifts along the latent goes, and every other
-    motion stays.
+    Each volume is moved as a rigid body onto its neighbour, and mirrored where that is
+    much more like it: a frame that drifts or jumps along the latent goes, and every
+    other motion stays.
 
     Args:
         volumes: (N, D, D, D) densities in the order of the latent.

@@ -87,11 +87,12 @@ class TemplateDiscriminator(Discriminator):
         """
         return self.values * (self.step * self.band)[:, None]
 
-    def contrast(self) -> Tensor:
+    def bank_distance(self) -> Tensor:
         """Mean squared difference between the banks, in units of the noise.
 
-        To first order it is the mean squared slope of the score, which R1 and R2
-        (Mescheder et al. 2018) penalise, and needs no second derivative.
+        Where banks are near each other, templates equally frequent and the CTF one,
+        it is the mean squared slope of the score, which R1 and R2 (Mescheder et al.
+        2018) penalise; it needs no second derivative.
         """
         real, fake = self.templates().unbind()
         return (real - fake).square().sum((0, 1, 2)).mean()
@@ -168,7 +169,7 @@ class TemplateDiscriminator(Discriminator):
         x = torch.bmm(short, to_real.to(self.precision)).flatten(1)
         y = torch.bmm(short, to_imaginary.to(self.precision)).flatten(1)
         cosines, sines = self.cosines.to(self.precision), self.sines.to(self.precision)
-        alike: Tensor = TurnedLogSumExp.apply(x, y, cosines, sines)  # type: ignore
+        alike: Tensor = TurnedLogSumExp.apply(x, y, cosines, sines)  # type: ignore[no-untyped-call]
         return torch.logsumexp(alike.view(len(seen), 2, 2, -1), dim=1)
 
 

@@ -31,6 +31,7 @@ from multicryogan.training.steps import discriminator_step
 UPDATES = 600  # of the discriminator
 HELD_OUT = 20_000  # real images that are scored, and as many simulated ones
 FEWEST = 256  # particles: with fewer nothing can be told
+LEAST = 0.515  # area: the true maps themselves give up to 0.51
 CLEAR = 3.0  # standard errors
 Generator = Callable[[Tensor], Tensor]
 
@@ -44,8 +45,8 @@ class Area:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is clearly better than chance."""
-        return self.value > 0.5 + CLEAR * self.error
+        """Whether it is better than chance, clearly and by more than a trifle."""
+        return self.value > max(0.5 + CLEAR * self.error, LEAST)
 
     def __str__(self) -> str:
         """Show value and error."""
@@ -90,7 +91,7 @@ class Mismatch:
             f"at a box of {self.box} real images can be told from images of the true "
             f"maps ({self.areas}); "
             + (f"power differs in shells {listed}" if odd else "no shell stands out")
-            + "; look at the noise, optics and shifts of the simulator"
+            + "; look at the noise, optics, shifts and views of the simulator"
         )
 
     @property

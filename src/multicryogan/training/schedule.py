@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from multicryogan.config import RunConfig
@@ -39,7 +40,8 @@ class Schedule:
 
     def degrees(self, progress: float) -> int:
         """Degrees of the motion that may act: none, the first alone, ..., all."""
-        train, all_degrees = self.config.train, self.config.generator.components
+        train, latent = self.config.train, self.config.latent
+        all_degrees = math.ceil(self.config.generator.components / latent.dimensions)
         if progress < train.motion_start:
             return 0
         if progress >= train.motion_full:

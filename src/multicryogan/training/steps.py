@@ -95,7 +95,7 @@ def _penalty(
     discriminator: Discriminator, real: Views, fake: Views, mix: Tensor
 ) -> Tensor:
     if isinstance(discriminator, TemplateDiscriminator):
-        return discriminator.contrast()
+        return discriminator.bank_distance()
     return gradient_penalty(
         lambda images: discriminator(images, fake.transfer),
         real.images,

@@ -256,7 +256,7 @@ class Trainer:
         )
 
     def _warm_up(self) -> None:
-        """Train a fresh discriminator before the generator listens to it."""
+        """Train the discriminator of a new stage before the generator listens to it."""
         progress = self.progress
         self._follow_schedule(progress)
         shell = self.schedule.shell(progress)

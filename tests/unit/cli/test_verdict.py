@@ -134,3 +134,11 @@ def test_a_small_set_is_not_judged(
     assert run_training(tiny_config(SHORT), few, tmp_path / "run", "cpu") == 0
     assert "not judged: too few particles" in capsys.readouterr().out
     assert not (tmp_path / "run" / "verdict.json").exists()
+
+
+def test_a_drawn_defocus_is_not_judged(stack: ParticleStack, tmp_path: Path) -> None:
+    drawn = {"imaging": {"defocus_um": (1.0, 2.0)}}
+    run = tmp_path / "run"
+    assert train(tiny_config({**SHORT, **drawn}), stack, 1, run)
+    assert judge(run, stack, 1).startswith("not judged: the defocus")
+    assert not (run / "verdict.json").exists()

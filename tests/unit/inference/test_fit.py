@@ -205,6 +205,15 @@ def test_a_gap_counts_when_it_is_clear_and_large(
     assert fit.is_sound == is_sound
 
 
+def test_a_result_that_explains_nothing_is_unsound() -> None:
+    nothing = Score(0.0, 0.0)
+    assert not Fit(nothing, nothing, nothing).is_sound
+
+
+def test_a_result_that_claims_far_too_little_is_unsound() -> None:
+    assert not replace(SOUND, simulated=Score(5.0, 0.3)).is_sound
+
+
 def test_rounding_is_no_motion() -> None:
     assert not replace(SOUND, motion=Score(1e-5, 1e-7)).moves
 

@@ -76,6 +76,12 @@ def test_all_degrees_act_once_the_motion_is_full(progress: float) -> None:
     assert gradual(progress) == 3
 
 
+def test_components_of_several_dimensions_share_their_degrees() -> None:
+    latent = {"kind": "uniform", "dimensions": 2}
+    config = run_config({"generator": {"components": 5}, "latent": latent})
+    assert Schedule(config).degrees(1.0) == 3
+
+
 def test_a_degree_that_acts_is_never_closed_again() -> None:
     opened = [gradual(n / 1000) for n in range(1001)]
     assert opened == sorted(opened)

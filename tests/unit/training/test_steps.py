@@ -108,10 +108,10 @@ def test_the_pooled_discriminator_plays_that_game_against_the_generator() -> Non
     torch.testing.assert_close(told["generator_loss"], wasserstein_loss(*scores))
 
 
-def test_the_penalty_of_templates_is_their_contrast() -> None:
+def test_the_penalty_of_templates_is_the_distance_of_their_banks() -> None:
     discriminator = make_discriminator("templates")
     assert isinstance(discriminator, TemplateDiscriminator)
-    expected = discriminator.contrast().detach()
+    expected = discriminator.bank_distance().detach()
     told = step_discriminator(discriminator, views(noise()), views(noise()), 0.1)
     assert torch.equal(told["penalty"], expected)
 
