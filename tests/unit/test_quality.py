@@ -250,7 +250,7 @@ def test_the_first_share_is_that_of_the_first_state() -> None:
 def test_training_leaves_all_settings_as_they_are() -> None:
     command = quality.train_command(JOB, Path("data"), Path("run"))
     options = [word for word in command if word.startswith("-")]
-    assert options == ["-o", "--seed", "--time-limit", "--threads"]
+    assert options == ["-o", "--seed", "--time-limit", "--threads", "--device"]
 
 
 def test_the_homogeneous_set_is_trained_as_a_single_volume() -> None:

@@ -134,10 +134,9 @@ def test_motion_collapsed_to_its_mean_does_not_move(truth: Tensor) -> None:
     assert abs(fit.motion.mean) < 1e-4
 
 
-def test_the_weaker_one_of_two_states_shows_no_motion() -> None:
-    """The limit that the module's head states: the gap does not see this collapse."""
+def test_the_weaker_one_of_two_states_claims_too_little() -> None:
     fit = fit_of(0.7 * TRUE.expand(2, -1, -1, -1), torch.stack((STATES[1], 0.7 * TRUE)))
-    assert fit.is_sound
+    assert not fit.is_sound
     assert not fit.moves
 
 
