@@ -48,7 +48,8 @@ class ImageSampler:
     @property
     def in_use(self) -> int:
         """Number of rows that are not held out."""
-        return len(self.stack) - len(self.held_out())
+        count, stride = len(self.stack), self._stride
+        return count - math.ceil(count / stride) if stride else count
 
     def rows(self, index: Tensor) -> Tensor:
         """Turn numbers (B,) below `in_use` into rows that are not held out."""

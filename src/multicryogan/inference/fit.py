@@ -6,10 +6,10 @@ stuck in a false optimum (moved or overfitted density) explains its own images f
 better than the real ones. No truth is needed to see it.
 
 The gap hardly sees what claims a little less than it could: a blurred volume, the mean
-of states that the run confused. A collapse shows in the
-motion instead: all volumes together then explain the images no better than the best
-single one, as those of a rigid molecule do. A volume that only turns along the latent
-gains a little there, as poses are a grid.
+of states that the run confused. A collapse shows in the motion instead: all volumes
+together then explain the images no better than the best single one, as those of a rigid
+molecule do. A volume that only turns along the latent gains a little there, as poses
+are a grid.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,6 +36,7 @@ def soft_sphere(box: int) -> Tensor:
     return ((box / 2 - radius) / 2).clamp(0, 1)
 
 
+@lru_cache(maxsize=4)
 def spectrum_shape(box: int, shell: float) -> Tensor:
     """Weigh the frequencies of free voxels: `1 / (1 + (k / k0)^2)` up to a shell.
 
@@ -47,7 +50,7 @@ def spectrum_shape(box: int, shell: float) -> Tensor:
             beyond the box's Nyquist shell, which no image shows.
 
     Returns:
-        (D, D, D//2+1) weights of the rfftn modes.
+        (D, D, D//2+1) weights of the rfftn modes; not to be modified.
     """
     k = torch.fft.fftfreq(box, 1 / box)
     half = torch.fft.rfftfreq(box, 1 / box)

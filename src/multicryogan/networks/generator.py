@@ -34,7 +34,7 @@ class Generator(nn.Module, ABC):
         self.box = box
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("sphere", soft_sphere(box), persistent=False)
-        self.register_buffer("band", spectrum_shape(box, box))
+        self.register_buffer("band", spectrum_shape(box, box).clone())
 
     @abstractmethod
     def forward(self, latent: Tensor) -> Tensor:
