@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from multicryogan.fourier import fourier_resize
 from multicryogan.networks.blocks import UNet3d, legendre, soft_sphere, spectrum_shape
+from multicryogan.networks.warp import Warp
 
 LatentKind = Literal["segment", "uniform", "gaussian"]
 Z_GAIN = 40.0  # brings the paper's z, U(0, 0.025), to the order of one
@@ -90,9 +91,10 @@ class VolumeGenerator(Generator):
 class ComponentGenerator(Generator):
     """A mean volume and linear components of the motion.
 
-    `G(z) = sphere * relu(mean + sum_k a_k(z) B_k)`, with `a_k` a Legendre polynomial
-    of the latent plus a small network: smooth for a continuous motion, and able to
-    turn steep for discrete states.
+    `G(z) = sphere * relu(mean + sum_k a_k(w(z)) B_k)`, with `a_k` a Legendre
+    polynomial plus a small network: a smooth curve of volumes. The monotone warp `w`
+    says how the latent is spent along it: evenly for a continuous motion, in jumps
+    for discrete states.
     """
 
     gate: Tensor
@@ -112,6 +114,7 @@ class ComponentGenerator(Generator):
         self.dimensions, self.hidden = dimensions, hidden
         self.latent_kind: LatentKind = latent_kind
         count = components.shape[0]
+        self.warp = Warp(dimensions)
         self.network = nn.Sequential(
             nn.Linear(dimensions, hidden),
             nn.SiLU(),
@@ -127,7 +130,7 @@ class ComponentGenerator(Generator):
 
     def coefficients(self, latent: Tensor) -> Tensor:
         """Weights of the components: (V, d) to (V, K)."""
-        position = 2 * self._unit(latent) - 1
+        position = 2 * self.warp(self._unit(latent)) - 1
         count = len(self.components)
         degrees = math.ceil(count / self.dimensions)
         # Degree by degree over the dimensions, so that each has its linear term first.
@@ -153,6 +156,7 @@ class ComponentGenerator(Generator):
             self.hidden,
             self.latent_kind,
         )
+        other.warp.load_state_dict(self.warp.state_dict())
         other.network.load_state_dict(self.network.state_dict())
         other.scale.copy_(self.scale * self.box / box)
         other.gate.copy_(self.gate)
@@ -166,13 +170,15 @@ class ComponentGenerator(Generator):
         """Let so many degrees of the motion act, and the network after the last.
 
         A curve that starts straight and bends later seldom folds back onto itself.
+        What does not act has no gradients, so that Adam leaves it out: counting
+        updates with gradient zero would make its first real ones several times too
+        large.
         """
         for k, component in enumerate(self.components):
             is_open = k // self.dimensions < degrees
             self.gate[k] = float(is_open)
-            # Without gradients Adam leaves it out. Counting updates with gradient zero
-            # would make its first real ones several times too large.
             component.requires_grad_(is_open)
+        self.warp.requires_grad_(degrees > 0)
         self.network.requires_grad_(bool(self.gate.all()))
 
     def _unit(self, latent: Tensor) -> Tensor:

@@ -146,6 +146,22 @@ def test_the_network_acts_once_every_degree_does() -> None:
     assert generator.network(position).abs().max() > 0.1
 
 
+def test_the_warp_moves_latents_along_the_same_curve() -> None:
+    generator, alpha = with_network(), torch.tensor([[0.1], [0.6]])
+    plain = with_network()
+    nn.init.normal_(generator.warp.logits, generator=stream(0, "warp"))
+    moved = generator.warp(alpha)
+    assert (moved - alpha).abs().min() > 0.01
+    torch.testing.assert_close(generator(alpha), plain(moved))
+
+
+@pytest.mark.parametrize("degrees", [0, 1, 3])
+def test_the_warp_learns_from_the_first_degree_on(degrees: int) -> None:
+    generator = components()
+    generator.open_motion(degrees)
+    assert generator.warp.logits.requires_grad == (degrees > 0)
+
+
 def test_motion_can_be_opened_again() -> None:
     generator = with_network()
     before = generator(torch.tensor([[0.2]]))

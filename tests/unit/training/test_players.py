@@ -79,8 +79,8 @@ def test_voxels_and_weights_have_their_own_rates() -> None:
     train, groups = tiny_config().train, make_players().generator_optimizer.param_groups
     rates = [train.generator_rate, train.network_rate]
     assert [group["lr"] for group in groups] == rates
-    # A mean, two components, three layers.
-    assert [len(group["params"]) for group in groups] == [3, 6]
+    # A mean, two components; the warp, three layers.
+    assert [len(group["params"]) for group in groups] == [3, 7]
 
 
 def test_a_3d_network_has_weights_only() -> None:
