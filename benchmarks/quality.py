@@ -53,6 +53,7 @@ class Job:
     images: int
     box: int
     threads: int
+    device: str
 
     @property
     def data_name(self) -> str:
@@ -62,7 +63,7 @@ class Job:
     @property
     def name(self) -> str:
         """Folder of the run; other settings never meet in it."""
-        how = f"{self.mode}-{self.minutes:g}min-{self.threads}threads"
+        how = f"{self.mode}-{self.minutes:g}min-{self.threads}threads-{self.device}"
         return f"{self.data_name}-{how}-seed{self.seed}"
 
 
@@ -119,6 +120,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--paper-minutes", type=float, default=120.0, help="of a run in mode paper")
     add("--images", type=int, default=100_000, help="particle images in each data set")
     add("--threads", type=int, default=2)
+    add("--device", default="cpu", help="that trains; all else is done by the CPU")
     if parser.parse_args(arguments).quick:
         parser.set_defaults(**QUICK)
     return parser.parse_args(arguments)
@@ -128,8 +130,9 @@ def plan(options: argparse.Namespace) -> list[Job]:
     """List all runs, in the order in which they are made."""
     minutes = {"fast": options.minutes, "paper": options.paper_minutes}
     box = QUICK_BOX if options.quick else FULL_BOX
+    images, threads, device = options.images, options.threads, options.device
     return [
-        Job(data, mode, seed, minutes[mode], options.images, box, options.threads)
+        Job(data, mode, seed, minutes[mode], images, box, threads, device)
         for data in options.sets
         for mode in options.modes
         for seed in options.seeds
@@ -172,7 +175,7 @@ def run_job(job: Job, work: Path) -> Record:
     """Train and evaluate one run; return its line."""
     run, data = work / "runs" / job.name, work / "data" / job.data_name
     log = run.with_name(f"{job.name}.log")
-    about = machine()
+    about = machine(job.device)
     is_resumed = run.is_dir()
     ending = run_command(train_command(job, data, run), log)
     if ending.status == 0 and ending.last_line.startswith("stopped"):
@@ -215,7 +218,7 @@ def train_command(job: Job, data: Path, run: Path) -> list[str]:
     """Command line of a user who leaves all settings as they are."""
     command = ["train", str(data / "particles.star"), "-o", str(run)]
     command += ["--seed", str(job.seed), "--time-limit", f"{job.minutes:g}"]
-    command += ["--threads", str(job.threads), "--device", "cpu"]
+    command += ["--threads", str(job.threads), "--device", job.device]
     if job.mode != "fast":
         command += ["--mode", job.mode]
     if job.data == "homogeneous":
@@ -345,7 +348,7 @@ def verdict(run: Path) -> str:
     return f"{facts['verdict']}, {'moves' if facts['moves'] else 'rigid'}"
 
 
-def machine() -> Record:
+def machine(device: str) -> Record:
     """Say what was measured where, and what else the machine was doing."""
     describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(
@@ -354,10 +357,21 @@ def machine() -> Record:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores{_accelerator(device)}",
         "torch": torch.__version__,
         "load_before": os.getloadavg()[0],
     }
+
+
+def _accelerator(device: str) -> str:
+    """Name of the device that trains, asked in a process of its own (`run_command`)."""
+    if device == "cpu":
+        return ""
+    ask = f"import torch; print(torch.cuda.get_device_name({device!r}))"
+    named = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=False
+    )
+    return f", {named.stdout.strip() or device}"
 
 
 def _processor() -> str:

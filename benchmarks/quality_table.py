@@ -2,7 +2,8 @@
 
 Every cell is the median over the seeds, with least and greatest in brackets. A target
 is met by the median: a seed that failed counts as worse than any other. Runs on other
-work than that of the issue (--quick, fewer images, more minutes) are not judged.
+work than that of the issue (--quick, fewer images, more minutes, mode fast on a GPU)
+are not judged.
 
 Figures and targets are those in own frames: every recovered volume, and the true mean
 map as a baseline, is laid on each true state by itself, since images do not show the
@@ -12,6 +13,7 @@ beside them.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import statistics
@@ -114,17 +116,16 @@ def table(records: Sequence[Record]) -> list[str]:
     """Write everything that is known of some runs.
 
     Args:
-        records: Lines of results.jsonl, one per run; those of one set and mode differ
-            in their seed alone.
+        records: Lines of results.jsonl, one per run; those of one set, mode and device
+            differ in their seed alone.
 
     Returns:
         Lines of Markdown: conditions, maps, motion, populations, cost, targets, and
         the runs that failed.
     """
-    groups: dict[tuple[str, str], list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        key = record["settings"]["data"], record["settings"]["mode"]
-        groups.setdefault(key, []).append(record)
+        groups.setdefault(_name([record]), []).append(record)
     parts = (
         _conditions(records),
         CAPTION,
@@ -132,7 +133,7 @@ def table(records: Sequence[Record]) -> list[str]:
         _grid(MOTION_HEADING, [r for g in groups.values() for r in _motion_rows(g)]),
         _grid(SHARE_HEADING, [r for g in groups.values() for r in _share_rows(g)]),
         _grid(COST_HEADING, [_cost_row(group) for group in groups.values()]),
-        _grid(TARGET_HEADING, _target_rows(groups)),
+        _grid(TARGET_HEADING, _target_rows(list(groups.values()))),
         _failures(records),
     )
     return [line for part in parts if part for line in (*part, "")][:-1]
@@ -172,6 +173,7 @@ def is_judged(settings: Record) -> bool:
         and settings["box"] == ISSUE_BOX
         and settings["minutes"] <= ISSUE_MINUTES[settings["mode"]]
         and settings["threads"] <= ISSUE_THREADS
+        and (settings["device"] == "cpu" or settings["mode"] == "paper")
     )
 
 
@@ -231,8 +233,13 @@ def _conditions(records: Sequence[Record]) -> list[str]:
     settings = [r["settings"] for r in records]
     for name, key in (("seeds", "seed"), ("images", "images"), ("box", "box")):
         facts[name] = ", ".join(str(v) for v in sorted({s[key] for s in settings}))
-    facts["minutes and threads a run"] = ", ".join(
-        sorted({f"{s['mode']} {s['minutes']:g} and {s['threads']}" for s in settings})
+    facts["minutes, threads and device of a run"] = "; ".join(
+        sorted(
+            {
+                f"{s['mode']} {s['minutes']:g}, {s['threads']}, {s['device']}"
+                for s in settings
+            }
+        )
     )
     for name in ("load_before", "load_after"):
         facts[f"load {name[5:]} a run"] = spread([r[name] for r in records], ".1f")
@@ -307,12 +314,12 @@ def _cost_row(group: Sequence[Record]) -> list[str]:
     ]
 
 
-def _target_rows(groups: dict[tuple[str, str], list[Record]]) -> list[list[str]]:
+def _target_rows(groups: Sequence[Sequence[Record]]) -> list[list[str]]:
     """Each target of the sets and modes that ran."""
     rows = []
-    for target in TARGETS:
-        group = groups.get((target.data, target.mode))
-        if group is None:
+    for target, group in itertools.product(TARGETS, groups):
+        settings = group[0]["settings"]
+        if (settings["data"], settings["mode"]) != (target.data, target.mode):
             continue
         done = _figures(group)
         values = [target.figure(figures) for figures in done]
@@ -356,7 +363,8 @@ def _figures(group: Sequence[Record]) -> list[Record]:
 
 def _name(group: Sequence[Record]) -> str:
     settings = group[0]["settings"]
-    return f"{settings['data']}, {settings['mode']}"
+    where = "" if settings["device"] == "cpu" else f", {settings['device']}"
+    return f"{settings['data']}, {settings['mode']}{where}"
 
 
 def _is_resumed(record: Record) -> bool:

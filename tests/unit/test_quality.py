@@ -33,7 +33,7 @@ def load(name: str) -> ModuleType:
 
 quality_table = load("quality_table")  # first: quality imports it
 quality = load("quality")
-JOB = quality.Job("continuous", "fast", 0, 60.0, 100_000, 32, 2)
+JOB = quality.Job("continuous", "fast", 0, 60.0, 100_000, 32, 2, "cpu")
 
 
 def place(coordinate: float, area: float, shell: int, weight: float) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def record(seed: int, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
             "matched_shares": [0.3, 0.7],
         },
     } | changes
-    settings = asdict(quality.Job("discrete", "fast", seed, 60.0, 100_000, 32, 2))
+    job = quality.Job("discrete", "fast", seed, 60.0, 100_000, 32, 2, "cpu")
     return {
-        "settings": settings,
+        "settings": asdict(job),
         "commit": "abc1234",
         "machine": "a machine",
         "torch": "2.0",
@@ -194,6 +194,25 @@ def test_the_table_stands_where_all_seeds_failed() -> None:
     assert all("no seed done | 0 of 2 | missed" in row for row in judged)
 
 
+def test_devices_never_share_a_row() -> None:
+    """Mode fast is meant for two cores: on a GPU it is shown, not judged."""
+    other = record(1)
+    other["settings"]["device"] = "cuda"
+    lines = quality_table.table([record(0), other])
+    for name, verdict in (("discrete, fast", "met"), ("discrete, fast, cuda", "not")):
+        judged = rows_of(lines, f"| {name} | in transition")
+        assert len(judged) == 1
+        assert f"1 of 1 | {verdict}" in judged[0]
+
+
+def test_mode_paper_is_judged_on_any_device() -> None:
+    paper = record(0)
+    paper["settings"] |= {"device": "cuda", "mode": "paper"}
+    assert (
+        "1 of 1 | met" in rows_of(quality_table.table([paper]), "in transition, %")[-1]
+    )
+
+
 def test_a_quick_run_is_not_judged() -> None:
     quick = record(0)
     quick["settings"]["box"] = 16
@@ -254,7 +273,7 @@ def test_training_leaves_all_settings_as_they_are() -> None:
 
 
 def test_the_homogeneous_set_is_trained_as_a_single_volume() -> None:
-    job = quality.Job("homogeneous", "fast", 0, 60.0, 100_000, 32, 2)
+    job = quality.Job("homogeneous", "fast", 0, 60.0, 100_000, 32, 2, "cpu")
     command = quality.train_command(job, Path("data"), Path("run"))
     assert command[-2:] == ["--generator.kind", "volume"]
 
@@ -268,6 +287,7 @@ def test_runs_of_other_settings_never_share_a_folder() -> None:
         {"images": 10},
         {"box": 16},
         {"threads": 1},
+        {"device": "cuda"},
     ]
     jobs = [quality.Job(**(asdict(JOB) | change)) for change in changes]
     assert len({job.name for job in jobs} | {JOB.name}) == len(asdict(JOB)) + 1
