@@ -155,7 +155,7 @@ def spread(values: Sequence[float | None], form: str = ".2f") -> str:
     return (middle if low == high else f"{middle} ({low} to {high})") + missing
 
 
-def judge(target: Target, records: Sequence[Record]) -> bool:
+def is_met(target: Target, records: Sequence[Record]) -> bool:
     """Tell if the median over the seeds meets a target.
 
     A seed that failed, or whose figure is undefined, counts as worse than any other.
@@ -325,7 +325,7 @@ def _target_rows(groups: Sequence[Sequence[Record]]) -> list[list[str]]:
         values = [target.figure(figures) for figures in done]
         verdict = "not judged"
         if all(is_judged(record["settings"]) for record in group):
-            verdict = "met" if judge(target, group) else "missed"
+            verdict = "met" if is_met(target, group) else "missed"
         rows.append(
             [
                 _name(group),

@@ -30,7 +30,6 @@ from multicryogan.imaging import CTFParams, form_images
 from multicryogan.imaging.noise import sample_noise
 from multicryogan.imaging.params import ImagingParams
 from multicryogan.imaging.projection import project
-from multicryogan.losses import relativistic_loss
 from multicryogan.networks import TemplateDiscriminator
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -93,15 +92,17 @@ def parts(box: int) -> dict[str, Callable[[], None]]:
     def discriminate() -> None:
         both = real.followed_by(fake.detached())
         scores = discriminator(both.images, both.transfer)
-        loss = relativistic_loss(*scores.chunk(2))
-        (loss + weight * discriminator.bank_distance()).backward()
+        loss = discriminator.loss(*scores.chunk(2))
+        mix = torch.rand(len(fake.images), generator=draws)
+        shown = real.images, fake.images.detach(), fake.transfer, mix
+        (loss + weight * discriminator.penalty(*shown)).backward()
 
     def generate() -> None:
         discriminator.requires_grad_(False)
         with torch.no_grad():
             real_score = discriminator(real.images, real.transfer)
         fake_score = discriminator(fake.images, fake.transfer)
-        relativistic_loss(fake_score, real_score).backward()
+        discriminator.loss(fake_score, real_score).backward()
         discriminator.requires_grad_(True)
 
     return {

@@ -149,6 +149,14 @@ def fourier_resize(x: Tensor, new_box: int, ndim: int = 2) -> Tensor:
     return centred * (new_box / box) ** ndim
 
 
+def resize_density(volume: Tensor, new_box: int) -> Tensor:
+    """Resize volumes (..., D, D, D) so that their projections are resized with values.
+
+    A projection sums over as many voxels as the box has: densities rise as it falls.
+    """
+    return fourier_resize(volume, new_box, 3) * (volume.shape[-1] / new_box)
+
+
 def centre_to_corner(x: Tensor, ndim: int) -> Tensor:
     """Roll the centre, box // 2, of the last `ndim` axes to index zero."""
     rolled: Tensor = torch.fft.ifftshift(x, dim=tuple(range(-ndim, 0)))

@@ -13,10 +13,12 @@ from multicryogan.fourier import (
     fourier_resize,
     frequency_grid,
     low_pass,
+    resize_density,
     shell_index,
     shell_mean,
     shell_weights,
 )
+from multicryogan.rng import stream
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 
@@ -153,3 +155,10 @@ def test_centre_to_corner_moves_the_centre_pixel(box: int) -> None:
     image[box // 2, box // 2] = 1
     assert centre_to_corner(image, 2)[0, 0] == 1
     assert torch.equal(corner_to_centre(centre_to_corner(image, 2), 2), image)
+
+
+@pytest.mark.parametrize("new_box", [16, 21, 40])
+def test_a_resized_density_projects_to_the_resized_image(new_box: int) -> None:
+    volume = torch.randn(2, 24, 24, 24, generator=stream(0, "density")).double()
+    image = resize_density(volume, new_box).sum(-3)
+    torch.testing.assert_close(image, fourier_resize(volume.sum(-3), new_box))

@@ -112,38 +112,38 @@ def test_a_cell_counts_undefined_values() -> None:
 
 def test_the_median_seed_decides_a_target() -> None:
     records = [shell_record(0, 12), shell_record(1, 9), shell_record(2, 3)]
-    assert quality_table.judge(target(">=", 9), records)
-    assert not quality_table.judge(target(">=", 10), records)
+    assert quality_table.is_met(target(">=", 9), records)
+    assert not quality_table.is_met(target(">=", 10), records)
 
 
 def test_a_failed_seed_counts_as_missed() -> None:
-    assert quality_table.judge(
+    assert quality_table.is_met(
         target(">=", 9), [shell_record(0, 12), shell_record(1, 9), failed(2)]
     )
-    assert not quality_table.judge(
+    assert not quality_table.is_met(
         target(">=", 9), [shell_record(0, 12), failed(1), failed(2)]
     )
 
 
 def test_a_failed_seed_counts_as_missed_under_an_upper_limit() -> None:
     records = [record(0), failed(1), failed(2)]
-    assert not quality_table.judge(target("<=", 5, "transition"), records)
+    assert not quality_table.is_met(target("<=", 5, "transition"), records)
 
 
 def test_an_undefined_rank_counts_as_missed() -> None:
     records = [record(0), record(1, rank=None), record(2, rank=None)]
-    assert not quality_table.judge(target(">=", 0.9, "rank"), records)
+    assert not quality_table.is_met(target(">=", 0.9, "rank"), records)
 
 
 def test_a_map_as_good_as_the_mean_map_does_not_pass() -> None:
     records = [record(0, places=[place(0.0, 0.81, 16, 0.25)])]
-    assert not quality_table.judge(target(">", 0, "rare_gain"), records)
+    assert not quality_table.is_met(target(">", 0, "rare_gain"), records)
 
 
 def test_the_published_shares_meet_the_targets_of_mode_paper() -> None:
     records = [record(0)]
-    assert quality_table.judge(target("<=", 5, "share_error"), records)
-    assert quality_table.judge(target("<=", 5, "transition"), records)
+    assert quality_table.is_met(target("<=", 5, "share_error"), records)
+    assert quality_table.is_met(target("<=", 5, "transition"), records)
 
 
 def test_a_gain_is_that_of_the_worse_end() -> None:

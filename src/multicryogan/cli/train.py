@@ -49,7 +49,7 @@ def run_training(
     """Fit the config to the particles, train, and say how it ended."""
     import os
 
-    from multicryogan.cli.verdict import FILE, judge
+    from multicryogan.inference.verdict import FILE, write_verdict
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -69,7 +69,7 @@ def run_training(
     if is_first:
         (output / FILE).unlink(missing_ok=True)  # of an earlier end
     if is_first and is_done:
-        print(judge(output, stack, sign))
+        print(write_verdict(output, stack, sign))
     if is_first:
         how = "done" if is_done else "stopped; the same command goes on"
         print(f"{how}: {output}")

@@ -2,6 +2,7 @@
 
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.likelihood import (
+    ImageLaw,
     Score,
     log_evidence,
     marginal_log_likelihood,
@@ -10,6 +11,7 @@ from multicryogan.inference.likelihood import (
 
 __all__ = [
     "Fit",
+    "ImageLaw",
     "Score",
     "log_evidence",
     "marginal_log_likelihood",

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import (
+    ImageLaw,
     Score,
     log_evidence,
     marginal_log_likelihood,
@@ -92,10 +93,7 @@ def measure_fit(
     volumes: Tensor,
     real: tuple[Tensor, CTFParams | None],
     simulated: tuple[Tensor, CTFParams | None],
-    noise_power: Tensor,
-    pixel_size: float,
-    max_shell: int,
-    rotations: Tensor,
+    law: ImageLaw,
 ) -> Fit:
     """Compare how volumes explain real images and images made from them.
 
@@ -103,18 +101,14 @@ def measure_fit(
         volumes: (V, D, D, D) equally likely conformations, densities (z, y, x).
         real: (B, D, D) raw held-out images, B >= 2, and their optics (B,).
         simulated: The same of images made from the volumes' own law.
-        noise_power: (D//2+1,) noise power per mode of each shell.
-        pixel_size: Å per pixel.
-        max_shell: Largest |k| in Fourier pixels.
-        rotations: (M, 3, 3) equally likely poses.
+        law: Of the images.
 
     Returns:
         The means with their errors.
     """
-    law = (rotations, noise_power, pixel_size, max_shell)
     rivals = torch.cat((volumes, volumes.mean(0, keepdim=True)))
-    single = log_evidence(real[0], real[1], rivals, *law)  # (B, V + 1)
+    single = log_evidence(real[0], real[1], rivals, law)  # (B, V + 1)
     together = single[:, :-1].logsumexp(1) - math.log(len(volumes))
     best = single[:, single.mean(0).argmax()]
-    own = marginal_log_likelihood(simulated[0], simulated[1], volumes, *law)
+    own = marginal_log_likelihood(simulated[0], simulated[1], volumes, law)
     return Fit(mean_score(together), mean_score(own), mean_score(together - best))

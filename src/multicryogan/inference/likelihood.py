@@ -33,14 +33,29 @@ class Score:
     standard_error: float
 
 
+@dataclass(frozen=True, slots=True)
+class ImageLaw:
+    """What is known of images beside their volumes and optics.
+
+    Attributes:
+        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
+        noise_power: (D//2+1,) noise power per mode of each shell, orthonormal
+            transform (see imaging/noise.py).
+        pixel_size: Å per pixel.
+        max_shell: Largest |k| in Fourier pixels; modes |k| >= D / 2 are left out.
+    """
+
+    rotations: Tensor
+    noise_power: Tensor
+    pixel_size: float
+    max_shell: int
+
+
 def marginal_log_likelihood(
     images: Tensor,
     optics: CTFParams | None,
     volumes: Tensor,
-    rotations: Tensor,
-    noise_power: Tensor,
-    pixel_size: float,
-    max_shell: int,
+    law: ImageLaw,
     *,
     scores_at_once: int = SCORES_AT_ONCE,
 ) -> Tensor:
@@ -50,27 +65,14 @@ def marginal_log_likelihood(
         images: As the other arguments, see `log_evidence`.
         optics: Fields (B,); None: no CTF.
         volumes: (V, D, D, D) equally likely conformations.
-        rotations: (M, 3, 3) equally likely poses.
-        noise_power: (D//2+1,) noise power per mode of each shell.
-        pixel_size: Å per pixel.
-        max_shell: Largest |k| in Fourier pixels.
+        law: Of the images.
         scores_at_once: Pairs of image and pose in memory.
 
     Returns:
         (B,) nats.
     """
-    evidence = log_evidence(
-        images,
-        optics,
-        volumes,
-        rotations,
-        noise_power,
-        pixel_size,
-        max_shell,
-        scores_at_once=scores_at_once,
-    )
-    peak = evidence.amax(1)
-    return peak + (evidence - peak[:, None]).exp().mean(1).log()
+    evidence = log_evidence(images, optics, volumes, law, scores_at_once=scores_at_once)
+    return evidence.logsumexp(1) - math.log(len(volumes))
 
 
 @torch.no_grad()
@@ -78,10 +80,7 @@ def log_evidence(
     images: Tensor,
     optics: CTFParams | None,
     volumes: Tensor,
-    rotations: Tensor,
-    noise_power: Tensor,
-    pixel_size: float,
-    max_shell: int,
+    law: ImageLaw,
     *,
     scores_at_once: int = SCORES_AT_ONCE,
 ) -> Tensor:
@@ -95,11 +94,7 @@ def log_evidence(
         optics: Fields (B,), astigmatic or not; None: no CTF.
         volumes: (V, D, D, D) densities, axes (z, y, x), whose projections are in the
             grey levels of the images.
-        rotations: (M, 3, 3) equally likely matrices A, r_image = A r_volume.
-        noise_power: (D//2+1,) noise power per mode of each shell, orthonormal
-            transform (see imaging/noise.py).
-        pixel_size: Å per pixel.
-        max_shell: Largest |k| in Fourier pixels; modes |k| >= D / 2 are left out.
+        law: Of the images.
         scores_at_once: Pairs of image and pose in memory.
 
     Returns:
@@ -108,11 +103,11 @@ def log_evidence(
     Raises:
         InputError: If a shell in use has no noise.
     """
-    modes = _modes_without_zero(images, volumes, max_shell)
-    factors = _image_factors(images, optics, noise_power, pixel_size, modes)
+    modes = _modes_without_zero(images, volumes, law.max_shell)
+    factors = _image_factors(images, optics, law, modes)
     side = max(1, math.isqrt(scores_at_once))
     return torch.stack(
-        [_log_mean_over_poses(factors, v, rotations, modes, side) for v in volumes],
+        [_log_mean_over_poses(factors, v, law.rotations, modes, side) for v in volumes],
         dim=1,
     )
 
@@ -153,20 +148,16 @@ def _modes_without_zero(images: Tensor, volumes: Tensor, max_shell: int) -> Slic
 
 
 def _image_factors(
-    images: Tensor,
-    optics: CTFParams | None,
-    noise_power: Tensor,
-    pixel_size: float,
-    modes: SliceModes,
+    images: Tensor, optics: CTFParams | None, law: ImageLaw, modes: SliceModes
 ) -> Tensor:
     """(B, 3K) what Re S, Im S and |S|² of a slice are multiplied with."""
     box, index = modes.box, modes.flat_index
     shells = shell_index(box, like=images).flatten()[index]
-    power = noise_power[shells]
+    power = law.noise_power[shells]
     if not bool((power > 0).all()):
         shell = int(shells[~(power > 0)].min())
         raise InputError(
-            f"noise power of {float(noise_power[shell]):g} in shell {shell} of "
+            f"noise power of {float(law.noise_power[shell]):g} in shell {shell} of "
             f"{box // 2}: set max_shell below it, or use images that were not filtered"
         )
     # Each mode stands once or twice in the full transform; D² makes it orthonormal.
@@ -175,7 +166,7 @@ def _image_factors(
     if optics is None:
         modulation = torch.ones_like(values.real)
     else:
-        freqs = modes.frequency.to(images.dtype)[None] / (box * pixel_size)
+        freqs = modes.frequency.to(images.dtype)[None] / (box * law.pixel_size)
         modulation = ctf(optics, freqs)[:, 0]
     values = values * (weights * modulation)
     squares = -0.5 * weights * modulation.square()

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from multicryogan.losses import gradient_penalty, wasserstein_loss
+
 SLOPE = 0.1  # of the leaky rectifiers, as published
 MIN_BOX = 4  # halving stops here
 
@@ -18,6 +20,26 @@ class Discriminator(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor, transfer: Tensor) -> Tensor:
         """Score images (B, D, D) with CTFs (B, D//2) on rings 1 .. D//2: (B,)."""
+
+    @abstractmethod
+    def loss(self, better: Tensor, worse: Tensor) -> Tensor:
+        """Objective, a scalar, of the player for whom `better` (B,) should be higher.
+
+        `worse` (B,) are the scores of the other side's images.
+        """
+
+    @abstractmethod
+    def penalty(
+        self, real: Tensor, fake: Tensor, transfer: Tensor, mix: Tensor
+    ) -> Tensor:
+        """Measure its slope, a scalar, where a player would be led astray by it.
+
+        Args:
+            real: (B, D, D) images from the data set.
+            fake: (B, D, D) simulated images, detached.
+            transfer: (B, D//2) CTFs of the simulated ones.
+            mix: (B,) random positions between fake (0) and real (1).
+        """
 
     def open_band(self, shell: float) -> None:
         """Look at frequencies up to a shell, where the kind can."""
@@ -56,6 +78,16 @@ class PooledDiscriminator(Discriminator):
             features: Tensor = self.features(images[:, None])
         score: Tensor = self.head(features.to(images.dtype))
         return score[:, 0]
+
+    def loss(self, better: Tensor, worse: Tensor) -> Tensor:
+        """Play the game of Wasserstein."""
+        return wasserstein_loss(better, worse)
+
+    def penalty(
+        self, real: Tensor, fake: Tensor, transfer: Tensor, mix: Tensor
+    ) -> Tensor:
+        """Ask for unit slope between real and simulated images (WGAN-GP)."""
+        return gradient_penalty(lambda x: self(x, transfer), real, fake, mix)
 
 
 def reduced(precision: torch.dtype, images: Tensor) -> AbstractContextManager[object]:

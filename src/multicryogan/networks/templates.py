@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from multicryogan.losses import relativistic_loss
 from multicryogan.networks.discriminator import Discriminator
 from multicryogan.networks.harmonics import circular_harmonics
 
@@ -79,6 +80,22 @@ class TemplateDiscriminator(Discriminator):
         evidence = torch.logsumexp(alike - energy / 2 + share, dim=-1)  # (B, 2)
         return evidence[:, 0] - evidence[:, 1]
 
+    def loss(self, better: Tensor, worse: Tensor) -> Tensor:
+        """Play the relativistic game: its slope vanishes where both sides agree."""
+        return relativistic_loss(better, worse)
+
+    def penalty(
+        self, real: Tensor, fake: Tensor, transfer: Tensor, mix: Tensor
+    ) -> Tensor:
+        """Mean squared difference between the banks, whatever the images.
+
+        Where banks are near each other, templates equally frequent and the CTF one,
+        it is the mean squared slope of the score, which R1 and R2 (Mescheder et al.
+        2018) penalise; it needs no second derivative. In units of the noise.
+        """
+        first, second = self.templates().unbind()
+        return (first - second).square().sum((0, 1, 2)).mean()
+
     def templates(self) -> Tensor:
         """Return (2, 2, M, K, J) templates in units of the noise, low-passed.
 
@@ -86,16 +103,6 @@ class TemplateDiscriminator(Discriminator):
         ring; template.
         """
         return self.values * (self.step * self.band)[:, None]
-
-    def bank_distance(self) -> Tensor:
-        """Mean squared difference between the banks, in units of the noise.
-
-        Where banks are near each other, templates equally frequent and the CTF one,
-        it is the mean squared slope of the score, which R1 and R2 (Mescheder et al.
-        2018) penalise; it needs no second derivative.
-        """
-        real, fake = self.templates().unbind()
-        return (real - fake).square().sum((0, 1, 2)).mean()
 
     def open_band(self, shell: float) -> None:
         """Look at rings up to a shell."""

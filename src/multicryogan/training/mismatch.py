@@ -19,7 +19,7 @@ from torch.optim import Adam
 from multicryogan.config import LatentConfig, RunConfig
 from multicryogan.data.view import Views
 from multicryogan.errors import InputError
-from multicryogan.fourier import fourier_resize, shell_mean
+from multicryogan.fourier import resize_density, shell_mean
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Discriminator
 from multicryogan.rng import Shard, stream
@@ -162,8 +162,7 @@ def true_generator(maps: Tensor, weights: Tensor, box: int) -> Generator:
         A map from latents (V, 1) on the unit segment to volumes (V, D, D, D), whose
         projections are those of the maps, resized with their values kept.
     """
-    # A projection sums over D voxels instead of B.
-    resized = fourier_resize(maps, box, 3) * (maps.shape[-1] / box)
+    resized = resize_density(maps, box)
     ends = weights.double().cumsum(0) / weights.double().sum()
 
     def generate(latent: Tensor) -> Tensor:

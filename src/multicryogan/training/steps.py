@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from multicryogan.data.view import Views
-from multicryogan.losses import gradient_penalty, relativistic_loss, wasserstein_loss
-from multicryogan.networks import Discriminator, TemplateDiscriminator
+from multicryogan.networks import Discriminator
 from multicryogan.training.distributed import average_gradients
 
 
@@ -23,13 +22,12 @@ def discriminator_step(
     """Ascend the discriminator once.
 
     Args:
-        discriminator: Its kind decides the game: relativistic for templates, that of
-            Wasserstein otherwise.
+        discriminator: Its kind has the loss and the penalty of the game.
         optimizer: Of the discriminator's weights.
         real: B images from the data set.
         fake: B simulated images, detached.
         penalty_weight: Of the penalty; 0 leaves it out.
-        mix: (B,) positions of the Wasserstein penalty between real and fake.
+        mix: (B,) random positions between fake (0) and real (1), for the penalty.
 
     Returns:
         Scalars by name.
@@ -38,13 +36,13 @@ def discriminator_step(
     both = real.followed_by(fake)
     scores = discriminator(both.images, both.transfer)
     real_score, fake_score = scores.chunk(2)
-    loss = _loss(discriminator, real_score, fake_score)
+    loss = discriminator.loss(real_score, fake_score)
     metrics = {
         "discriminator_loss": loss.detach(),
         "margin": (real_score.mean() - fake_score.mean()).detach(),
     }
     if penalty_weight > 0:
-        penalty = _penalty(discriminator, real, fake, mix)
+        penalty = discriminator.penalty(real.images, fake.images, fake.transfer, mix)
         loss = loss + penalty_weight * penalty
         metrics["penalty"] = penalty.detach()
     torch.autograd.backward(loss)
@@ -63,7 +61,7 @@ def generator_step(
     """Descend the generator once, through the imaging model and a frozen discriminator.
 
     Args:
-        discriminator: Its kind decides the game, as in `discriminator_step`.
+        discriminator: Its kind has the loss of the game.
         generator: Whose parameters `optimizer` holds.
         optimizer: Of the generator.
         real: B images from the data set, the partners of the fake ones.
@@ -77,28 +75,9 @@ def generator_step(
     with torch.no_grad():
         real_score = discriminator(real.images, real.transfer)
     fake_score = discriminator(fake.images, fake.transfer)
-    loss = _loss(discriminator, fake_score, real_score)
+    loss = discriminator.loss(fake_score, real_score)
     torch.autograd.backward(loss)
     discriminator.requires_grad_(True)
     average_gradients(generator.parameters())
     optimizer.step()
     return {"generator_loss": loss.detach()}
-
-
-def _loss(discriminator: Discriminator, better: Tensor, worse: Tensor) -> Tensor:
-    if isinstance(discriminator, TemplateDiscriminator):
-        return relativistic_loss(better, worse)
-    return wasserstein_loss(better, worse)
-
-
-def _penalty(
-    discriminator: Discriminator, real: Views, fake: Views, mix: Tensor
-) -> Tensor:
-    if isinstance(discriminator, TemplateDiscriminator):
-        return discriminator.bank_distance()
-    return gradient_penalty(
-        lambda images: discriminator(images, fake.transfer),
-        real.images,
-        fake.images,
-        mix,
-    )

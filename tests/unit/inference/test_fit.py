@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams, form_images, sample_noise
-from multicryogan.inference import Fit, Score, log_evidence, measure_fit
+from multicryogan.inference import Fit, ImageLaw, Score, log_evidence, measure_fit
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations, super_fibonacci
 
@@ -74,10 +74,7 @@ def fit_of(result: Tensor, truth: Tensor) -> Fit:
         result,
         noisy(real, power, "real"),
         noisy(clean_images(result, "own"), power, "own"),
-        power,
-        PIXEL_SIZE,
-        BOX // 2 - 1,
-        super_fibonacci(POSES).float(),
+        ImageLaw(super_fibonacci(POSES).float(), power, PIXEL_SIZE, BOX // 2 - 1),
     )
     print(fit)
     return fit
@@ -167,15 +164,15 @@ def test_motion_is_the_evidence_of_all_less_that_of_the_best_or_their_mean(
 ) -> None:
     power = torch.full((BOX // 2 + 1,), 2.0)
     real = noisy(clean_images(truth, "real"), power, "real")
-    law = (power, PIXEL_SIZE, 7, super_fibonacci(POSES).float())
+    law = ImageLaw(super_fibonacci(POSES).float(), power, PIXEL_SIZE, 7)
     evidence = [
-        log_evidence(*real, v[None], law[3], *law[:3])[:, 0].double()
+        log_evidence(*real, v[None], law)[:, 0].double()
         for v in (*STATES, STATES.mean(0))
     ]
     means = [e.mean().item() for e in evidence]
     assert max(means) == means[best]
     paired = ((evidence[0].exp() + evidence[1].exp()) / 2).log() - evidence[best]
-    found = measure_fit(STATES, real, real, *law).motion
+    found = measure_fit(STATES, real, real, law).motion
     assert found.mean == pytest.approx(paired.mean().item(), abs=1e-4)
     error = paired.std().item() / math.sqrt(IMAGES)
     assert found.standard_error == pytest.approx(error, rel=1e-3)

@@ -15,6 +15,7 @@ from multicryogan.imaging import (
     sample_noise,
 )
 from multicryogan.inference import (
+    ImageLaw,
     log_evidence,
     marginal_log_likelihood,
     mean_score,
@@ -79,10 +80,7 @@ def test_one_pose_of_a_gaussian_is_the_sum_over_pixels(box: int) -> None:
         images,
         None,
         blob(box, (x, y, z))[None],
-        quarter,
-        flat(box, 0.09),
-        PIXEL_SIZE,
-        box,
+        ImageLaw(quarter, flat(box, 0.09), PIXEL_SIZE, box),
     )
     expected = ratio_of_pixels(images, plane, 0.09)
     # The projector is right to 1e-3 of the amplitude.
@@ -98,10 +96,7 @@ def test_one_pose_is_the_sum_over_pixels_in_single_precision(box: int) -> None:
         images.float(),
         None,
         volume[None].float(),
-        rotation.float(),
-        flat(box, 4.0).float(),
-        PIXEL_SIZE,
-        box,
+        ImageLaw(rotation.float(), flat(box, 4.0).float(), PIXEL_SIZE, box),
     )
     expected = ratio_of_pixels(images, clean, 4.0).float()
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-4, atol=1e-4)
@@ -113,9 +108,8 @@ def test_each_image_has_its_own_astigmatic_ctf(box: int) -> None:
     params = ImagingParams(rotation.expand(1, 4, 3, 3), ctf=optics.reshape(1, 4))
     clean = form_images(volume[None], params, PIXEL_SIZE, 6)[0]
     images = clean + white((4, box, box))
-    found = log_evidence(
-        images, optics, volume[None], rotation, flat(box, 1.0), PIXEL_SIZE, 6
-    )
+    law = ImageLaw(rotation, flat(box, 1.0), PIXEL_SIZE, 6)
+    found = log_evidence(images, optics, volume[None], law)
     torch.testing.assert_close(found[:, 0], ratio_of_pixels(images, clean, 1.0))
 
 
@@ -130,7 +124,9 @@ def test_each_shell_is_divided_by_its_own_noise(box: int) -> None:
     clean = project(volume[None], rotation[None])[0]
     clean, image = (torch.fft.fft2(x, norm="ortho") * gain for x in (clean, images))
     expected = (image.conj() * clean).real - clean.abs().square() / 2
-    found = log_evidence(images, None, volume[None], rotation, power, PIXEL_SIZE, box)
+    found = log_evidence(
+        images, None, volume[None], ImageLaw(rotation, power, PIXEL_SIZE, box)
+    )
     torch.testing.assert_close(found[:, 0], expected.sum((-2, -1)))
 
 
@@ -138,7 +134,8 @@ def test_ratio_averages_to_one_over_images_of_noise() -> None:
     power = 1 + 4 / (1 + torch.arange(9, dtype=FLOAT))
     noise = sample_noise((20_000, 16, 16), power, stream(0, "noise"))
     volume = 0.1 * particle(16)[None]
-    ratio = log_evidence(noise, None, volume, poses(1), power, PIXEL_SIZE, 8).exp()
+    law = ImageLaw(poses(1), power, PIXEL_SIZE, 8)
+    ratio = log_evidence(noise, None, volume, law).exp()
     assert ratio.std() > 0.2
     error = ratio.std().item() / math.sqrt(len(noise))
     assert ratio.mean().item() == pytest.approx(1, abs=4 * error)
@@ -149,30 +146,32 @@ def test_poses_and_volumes_are_averaged() -> None:
     images, power, optics = white((5, 16, 16)), flat(16, 1.0), astigmatic(5)
     single = torch.stack(
         [
-            log_evidence(images, optics, v[None], r[None], power, PIXEL_SIZE, 8)[:, 0]
+            log_evidence(
+                images, optics, v[None], ImageLaw(r[None], power, PIXEL_SIZE, 8)
+            )[:, 0]
             for v in volumes
             for r in poses(7)
         ]
     )
     found = marginal_log_likelihood(
-        images, optics, volumes, poses(7), power, PIXEL_SIZE, 8
+        images, optics, volumes, ImageLaw(poses(7), power, PIXEL_SIZE, 8)
     )
     torch.testing.assert_close(found, single.exp().mean(0).log())
 
 
 def test_evidence_has_a_column_for_each_volume() -> None:
     volumes = torch.stack((particle(16), particle(16, "others")))
-    arguments = (poses(7), flat(16, 1.0), PIXEL_SIZE, 8)
-    both = log_evidence(white((5, 16, 16)), None, volumes, *arguments)
-    second = log_evidence(white((5, 16, 16)), None, volumes[1:], *arguments)
+    law = ImageLaw(poses(7), flat(16, 1.0), PIXEL_SIZE, 8)
+    both = log_evidence(white((5, 16, 16)), None, volumes, law)
+    second = log_evidence(white((5, 16, 16)), None, volumes[1:], law)
     torch.testing.assert_close(both[:, 1:], second)
 
 
 def test_blocks_do_not_change_the_result() -> None:
-    arguments = (white((9, 16, 16)), None, particle(16)[None], poses(50))
-    scale = (flat(16, 1.0), PIXEL_SIZE, 8)
-    whole = marginal_log_likelihood(*arguments, *scale)
-    blocks = marginal_log_likelihood(*arguments, *scale, scores_at_once=16)
+    law = ImageLaw(poses(50), flat(16, 1.0), PIXEL_SIZE, 8)
+    arguments = (white((9, 16, 16)), None, particle(16)[None], law)
+    whole = marginal_log_likelihood(*arguments)
+    blocks = marginal_log_likelihood(*arguments, scores_at_once=16)
     torch.testing.assert_close(blocks, whole)
 
 
@@ -183,10 +182,7 @@ def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
         torch.cat((clean, -clean)),
         None,
         volume[None].float(),
-        rotation.float(),
-        flat(16, 0.01).float(),
-        PIXEL_SIZE,
-        8,
+        ImageLaw(rotation.float(), flat(16, 0.01).float(), PIXEL_SIZE, 8),
     )
     expected = ratio_of_pixels(torch.cat((clean, -clean)), clean, 0.01)
     assert expected[0] > 500
@@ -194,7 +190,8 @@ def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
 
 
 def test_grey_level_of_an_image_plays_no_part() -> None:
-    arguments = (None, particle(16)[None], poses(3), flat(16, 1.0), PIXEL_SIZE, 8)
+    law = ImageLaw(poses(3), flat(16, 1.0), PIXEL_SIZE, 8)
+    arguments = (None, particle(16)[None], law)
     images = white((4, 16, 16))
     torch.testing.assert_close(
         marginal_log_likelihood(images + 7, *arguments),
@@ -205,9 +202,8 @@ def test_grey_level_of_an_image_plays_no_part() -> None:
 def test_an_empty_volume_scores_zero() -> None:
     empty = torch.zeros(3, 16, 16, 16)
     images, power = white((5, 16, 16)).float(), flat(16, 1.0).float()
-    found = marginal_log_likelihood(
-        images, None, empty, super_fibonacci(1500), power, PIXEL_SIZE, 8
-    )
+    law = ImageLaw(super_fibonacci(1500), power, PIXEL_SIZE, 8)
+    found = marginal_log_likelihood(images, None, empty, law)
     torch.testing.assert_close(found, torch.zeros(5))
 
 
@@ -242,10 +238,7 @@ def test_the_true_volume_scores_highest(
             images.float(),
             optics.to(torch.float32),
             volume[None].float(),
-            super_fibonacci(2000),
-            flat(16, variance).float(),
-            PIXEL_SIZE,
-            8,
+            ImageLaw(super_fibonacci(2000), flat(16, variance).float(), PIXEL_SIZE, 8),
         )
         for volume in (truth, other)
     )
@@ -268,6 +261,6 @@ def test_one_image_has_no_standard_error() -> None:
 def test_images_without_noise_in_a_shell_are_a_mistake() -> None:
     power = flat(16, 1.0)
     power[6:] = 0
-    arguments = (white((2, 16, 16)), None, particle(16)[None], poses(1), power)
+    arguments = (white((2, 16, 16)), None, particle(16)[None])
     with pytest.raises(InputError, match="shell 6 of 8: set max_shell below it"):
-        log_evidence(*arguments, PIXEL_SIZE, 8)
+        log_evidence(*arguments, ImageLaw(poses(1), power, PIXEL_SIZE, 8))

@@ -219,22 +219,29 @@ def test_images_of_a_batch_do_not_see_each_other() -> None:
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-5)
 
 
-def test_bank_distance_is_the_mean_squared_difference_over_templates() -> None:
+def penalty(discriminator: TemplateDiscriminator) -> float:
+    """The same whatever the images."""
+    box = 2 * discriminator.rings
+    images, transfer = torch.randn(2, box, box), torch.ones(2, discriminator.rings)
+    return discriminator.penalty(images, images, transfer, torch.rand(2)).item()
+
+
+def test_the_penalty_is_the_mean_squared_difference_over_templates() -> None:
     discriminator = TemplateDiscriminator(16, 2, torch.float32)
     values = discriminator.values.data  # bank, part, order, ring, template
     values[:, 0, 3, 2, 0] = torch.tensor([5.0, 2.0])
     values[:, 1, 4, 1, 1] = torch.tensor([1.0, -3.0])
     values[:, 0, 1, 1, 1] = 7.0  # the same on both sides
-    assert discriminator.bank_distance().item() == pytest.approx((3**2 + 4**2) / 2)
+    assert penalty(discriminator) == pytest.approx((3**2 + 4**2) / 2)
 
 
-def test_bank_distance_is_in_units_of_the_noise_and_low_passed() -> None:
+def test_the_penalty_is_in_units_of_the_noise_and_low_passed() -> None:
     discriminator = TemplateDiscriminator(16, 1, torch.float32)
     discriminator.values.data[0, 0, 0, 2] = 2.0  # ring 3
     discriminator.values.data[0, 0, 0, 5] = 9.0  # ring 6
     discriminator.step[2] = 0.5
     discriminator.open_band(4.0)
-    assert discriminator.bank_distance().item() == pytest.approx((2 * 0.5) ** 2)
+    assert penalty(discriminator) == pytest.approx((2 * 0.5) ** 2)
 
 
 def test_the_band_falls_from_one_to_zero_about_its_shell() -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from multicryogan.io import ParticleStack
+import torch
+from torch import Tensor
+
+from multicryogan.fourier import resize_density
+from multicryogan.inference.fit import measure_fit
+from multicryogan.inference.likelihood import ImageLaw
+from multicryogan.io import ParticleStack, whole_file
+from multicryogan.rng import Shard, stream
+from multicryogan.rotations import super_fibonacci
+from multicryogan.training import load_snapshot, open_stage
 
 FILE = "verdict.json"
 BOX = 16  # false optima show at low resolution, where poses are few
@@ -17,18 +24,18 @@ PER_VOLUME = 20  # simulated images of each conformation drawn
 FEWEST = 100  # held-out images
 
 
-def judge(run: Path, stack: ParticleStack, sign: int) -> str:
-    """Measure the fit of a run, write RUN/verdict.json and return a line to print."""
-    import torch
-    from torch import Tensor
+def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
+    """Measure the fit of a run by images that it held out, and write verdict.json.
 
-    from multicryogan.fourier import fourier_resize
-    from multicryogan.inference import measure_fit
-    from multicryogan.io import whole_file
-    from multicryogan.rng import Shard, stream
-    from multicryogan.rotations import super_fibonacci
-    from multicryogan.training import load_snapshot, open_stage
+    Args:
+        run: Folder of a finished run.
+        stack: Its particles.
+        sign: +1 when protein is bright, -1 when it is dark.
 
+    Returns:
+        A line to print; where there is too little to judge by, the reason, and no
+        file is written.
+    """
     generator, config, _ = load_snapshot(run)
     stage = open_stage(config, stack, sign, min(BOX, generator.box), Shard(), "cpu")
     held_out = stage.sampler.held_out()
@@ -38,10 +45,10 @@ def judge(run: Path, stack: ParticleStack, sign: int) -> str:
         return "not judged: too few particles to hold some out"
 
     def coarse(latent: Tensor) -> Tensor:
-        # A projection sums over fewer voxels. One at a time: boxes may be large.
-        scale = generator.box / stage.box
-        made = [fourier_resize(generator(z[None]), stage.box, 3) for z in latent]
-        return scale * torch.cat(made)
+        # One at a time: boxes may be large.
+        return torch.cat(
+            [resize_density(generator(z[None]), stage.box) for z in latent]
+        )
 
     with torch.no_grad():
         batch = (len(held_out) // PER_VOLUME, PER_VOLUME)
@@ -58,10 +65,12 @@ def judge(run: Path, stack: ParticleStack, sign: int) -> str:
         volumes,
         stage.sampler.take(held_out),
         (made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)),
-        stage.spectra.rim,
-        stage.pixel_size,
-        stage.box // 2 - 1,
-        super_fibonacci(POSES).to(volumes),
+        ImageLaw(
+            rotations=super_fibonacci(POSES).to(volumes),
+            noise_power=stage.spectra.rim,
+            pixel_size=stage.pixel_size,
+            max_shell=stage.box // 2 - 1,
+        ),
     )
     verdict = "sound" if fit.is_sound else "unsound"
     facts = {"verdict": verdict, "moves": fit.moves, **asdict(fit)}

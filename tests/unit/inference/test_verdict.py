@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.cli.train import run_training
-from multicryogan.cli.verdict import judge
+from multicryogan.inference.verdict import write_verdict
 from multicryogan.io import ParticleStack
 from multicryogan.training import load_snapshot, train
 from training_data import POINTS_PX, SIGMA_PX, tiny_config, tiny_stack
@@ -42,7 +42,7 @@ def facts(run: Path) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def fewer_poses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.cli.verdict.POSES", 400)
+    monkeypatch.setattr("multicryogan.inference.verdict.POSES", 400)
 
 
 def gaussians(points: tuple[tuple[float, float, float], ...]) -> Tensor:
@@ -70,7 +70,9 @@ def claim(monkeypatch: pytest.MonkeyPatch, stopped: Path) -> Claim:
             generator, "forward", lambda z: density.expand(len(z), -1, -1, -1)
         )
         found = (generator, config, voxel_size)
-        monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+        monkeypatch.setattr(
+            "multicryogan.inference.verdict.load_snapshot", lambda run: found
+        )
 
     return put
 
@@ -79,7 +81,7 @@ def test_the_true_density_is_sound(
     claim: Claim, stack: ParticleStack, tmp_path: Path
 ) -> None:
     claim(TRUE)
-    assert "as well as it claims" in judge(tmp_path, stack, 1)
+    assert "as well as it claims" in write_verdict(tmp_path, stack, 1)
     found = facts(tmp_path)
     assert found["verdict"] == "sound"
     error = found["real"]["standard_error"]
@@ -96,14 +98,14 @@ def test_a_false_density_is_unsound(
     density: Tensor,
 ) -> None:
     claim(density)
-    assert "train longer or with another --seed" in judge(tmp_path, stack, 1)
+    assert "train longer or with another --seed" in write_verdict(tmp_path, stack, 1)
     assert facts(tmp_path)["verdict"] == "unsound"
 
 
 def test_the_verdict_holds_each_mean_with_its_error(
     stopped: Path, stack: ParticleStack
 ) -> None:
-    judge(stopped, stack, 1)
+    write_verdict(stopped, stack, 1)
     found = facts(stopped)
     assert set(found) == {"verdict", "moves", "real", "simulated", "motion"}
     for score in ("real", "simulated", "motion"):
@@ -114,7 +116,7 @@ def test_the_verdict_holds_each_mean_with_its_error(
 def test_a_run_that_is_stopped_at_once_is_unsound(
     stopped: Path, stack: ParticleStack
 ) -> None:
-    assert "train longer or with another --seed" in judge(stopped, stack, 1)
+    assert "train longer or with another --seed" in write_verdict(stopped, stack, 1)
     assert facts(stopped)["verdict"] == "unsound"
 
 
@@ -123,7 +125,7 @@ def test_training_ends_with_the_verdict(
 ) -> None:
     assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu") == 0
     verdict, done = capsys.readouterr().out.splitlines()[-2:]
-    assert verdict == judge(tmp_path / "run", stack, 1)
+    assert verdict == write_verdict(tmp_path / "run", stack, 1)
     assert done.startswith("done: ")
 
 
@@ -140,5 +142,5 @@ def test_a_drawn_defocus_is_not_judged(stack: ParticleStack, tmp_path: Path) -> 
     drawn = {"imaging": {"defocus_um": (1.0, 2.0)}}
     run = tmp_path / "run"
     assert train(tiny_config({**SHORT, **drawn}), stack, 1, run)
-    assert judge(run, stack, 1).startswith("not judged: the defocus")
+    assert write_verdict(run, stack, 1).startswith("not judged: the defocus")
     assert not (run / "verdict.json").exists()
