@@ -55,4 +55,4 @@ def fsccc_aligned(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
     Returns:
         (N, N) symmetric matrix.
     """
-    return fsccc(align_neighbours(volumes, latents))
+    return fsccc(align_neighbours(volumes, latents)[0])

@@ -9,11 +9,13 @@ from multicryogan.evaluation.alignment import JOINT_BOX, align, prepare
 from multicryogan.evaluation.frames import Frames, climb
 from multicryogan.evaluation.rigid import REFLECT
 
-ALIKE = 0.9  # correlation of neighbours below which a jump is looked for
+ALIKE = 0.98  # correlation of neighbours below which a jump or a mirror is looked for
 GAIN = 0.02  # of correlation: less is no reason to jump
 
 
-def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
+def align_neighbours(
+    volumes: Tensor, latents: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Take out rotations, shifts and changes of hand along the latent.
 
     Args:
@@ -21,11 +23,13 @@ def align_neighbours(volumes: Tensor, latents: Tensor | None = None) -> Tensor:
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
 
     Returns:
-        (N, D, D, D) moved densities: see `neighbour_frames`.
+        (N, D, D, D) moved densities and (N,) whether each was mirrored: see
+        `neighbour_frames`.
     """
     frames = neighbour_frames(volumes, latents)
     # The first does not move: interpolation would only blur it.
-    return torch.cat((volumes[:1], frames.part(slice(1, None)).apply(volumes[1:])))
+    moved = frames.part(slice(1, None)).apply(volumes[1:])
+    return torch.cat((volumes[:1], moved)), frames.is_mirrored
 
 
 def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:

@@ -297,7 +297,7 @@ def _train(
 ) -> Discriminator:
     """Train against one generator, with the learning rates of a whole run."""
     train, schedule, batch = config.train, Schedule(config), math.prod(stage.batch)
-    discriminator = make_opponent(config, stage)
+    discriminator = make_opponent(config, stage, rows=rows)
     discriminator.open_band(stage.box)
     optimizer = Adam(discriminator.parameters(), betas=(train.beta1, train.beta2))
     for step in range(UPDATES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.networks import Discriminator, TemplateDiscriminator
@@ -12,7 +13,10 @@ from multicryogan.training.stage import Stage
 
 
 def make_opponent(
-    config: RunConfig, stage: Stage, coarse: Discriminator | None = None
+    config: RunConfig,
+    stage: Stage,
+    coarse: Discriminator | None = None,
+    rows: Tensor | None = None,
 ) -> Discriminator:
     """Make a discriminator that knows the data, or what a coarser one learned.
 
@@ -20,6 +24,7 @@ def make_opponent(
         config: The run's config.
         stage: Gives the box, the spectra and the images that templates start from.
         coarse: The discriminator of the stage before; None: there was none.
+        rows: (N,) particles that it may know; None: all that are not held out.
 
     Returns:
         A discriminator on the stage's device, its band open.
@@ -35,8 +40,10 @@ def make_opponent(
         # Every process draws the same images: one start for any team.
         sampler = stage.sampler
         draws = stream(config.train.seed, "templates/rows")
-        order = torch.randperm(sampler.in_use, generator=draws)
+        if rows is None:
+            rows = sampler.rows(torch.arange(sampler.in_use))
+        order = rows[torch.randperm(len(rows), generator=draws)]
         chosen = order[torch.arange(config.discriminator.templates) % len(order)]
-        seeds = stage.view(*sampler.take(sampler.rows(chosen)))
+        seeds = stage.view(*sampler.take(chosen))
         made.start(seeds.images, seeds.transfer, snr)
     return made

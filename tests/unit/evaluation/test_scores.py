@@ -202,10 +202,10 @@ def test_the_baseline_is_the_true_mean_map() -> None:
 def test_aligned_neighbours_score_as_well_in_spite_of_the_drift() -> None:
     weights = torch.ones(5)
     scores = score(
-        align_neighbours(drifted()),
+        align_neighbours(drifted())[0],
         LATENTS,
         weights,
-        align_neighbours(states()),
+        align_neighbours(states())[0],
         COORDINATES,
         weights,
         5.0,

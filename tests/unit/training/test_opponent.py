@@ -75,6 +75,14 @@ def test_more_templates_than_images_use_them_again(
     assert torch.equal(taken[0][-4:], taken[0][:4])
 
 
+def test_templates_start_from_the_rows_that_may_be_known(
+    stack: ParticleStack, taken: list[Tensor]
+) -> None:
+    rows = torch.tensor([7, 2, 5])
+    make_opponent(tiny_config(), make_stage(stack), rows=rows)
+    assert taken[0].unique().tolist() == [2, 5, 7]
+
+
 def test_templates_never_start_from_held_out_images(
     tmp_path: Path, taken: list[Tensor]
 ) -> None:

@@ -1,0 +1,63 @@
+"""Maps along the latent, written by the command."""
+
+from pathlib import Path
+
+import mrcfile
+import pytest
+import torch
+from torch import Tensor
+
+from evaluation_phantoms import hinge
+from multicryogan.cli.volumes import volumes
+from multicryogan.config import RunConfig
+from multicryogan.evaluation import align
+from multicryogan.evaluation.rigid import mirror
+
+BOX = 24
+STATES = hinge(BOX, [0, 10, 20])
+
+
+class Turning:
+    """A generator of three states, the last in the other hand."""
+
+    box = BOX
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Make one volume per latent (V, 1)."""
+        shown = torch.stack((STATES[0], STATES[1], mirror(STATES[2:])[0]))
+        return shown[(2 * latent[:, 0]).round().long()]
+
+
+def write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    found = (Turning(), RunConfig(), 5.0)
+    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    assert volumes(folder / "run", output=folder / "maps", count=3) == 0
+    return folder / "maps"
+
+
+def test_the_series_has_one_hand_and_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    maps = write(tmp_path, monkeypatch)
+    assert "1 of 3 maps had the other hand than the first" in capsys.readouterr().out
+    last = torch.from_numpy(mrcfile.read(maps / "volume_002.mrc").copy())
+    found = align(last, STATES[2])
+    assert not found.is_mirrored
+    assert found.correlation > 0.98
+
+
+def test_each_map_stands_in_the_table_with_its_latent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = write(tmp_path, monkeypatch)
+    lines = (maps / "latents.csv").read_text().splitlines()
+    assert lines == [
+        "map,latent_0",
+        "volume_000.mrc,0",
+        "volume_001.mrc,0.5",
+        "volume_002.mrc,1",
+    ]
+    with mrcfile.open(maps / "volume_000.mrc") as file:
+        assert float(file.voxel_size.x) == 5.0
