@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from quality_table import MAPS, Record, table
+from quality_table import MAPS, Record, read_records, table
 
 from multicryogan.errors import InputError
 from multicryogan.evaluation.fsc import last_shell_above
@@ -137,13 +137,6 @@ def plan(options: argparse.Namespace) -> list[Job]:
         for mode in options.modes
         for seed in options.seeds
     ]
-
-
-def read_records(path: Path) -> list[Record]:
-    """Read the lines of results.jsonl; none where it does not exist yet."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def find_record(job: Job, records: Sequence[Record]) -> Record | None:

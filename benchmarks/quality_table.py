@@ -1,5 +1,7 @@
 """The lines of results.jsonl as a Markdown table, beside the targets of issue 3.
 
+python benchmarks/quality_table.py docs/quality.jsonl
+
 Every cell is the median over the seeds, with least and greatest in brackets. A target
 is met by the median: a seed that failed counts as worse than any other. Runs on other
 work than that of the issue (--quick, fewer images, more minutes, mode fast on a GPU)
@@ -14,11 +16,14 @@ beside them.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import operator
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Record = dict[str, Any]
@@ -175,6 +180,13 @@ def is_judged(settings: Record) -> bool:
         and settings["threads"] <= ISSUE_THREADS
         and (settings["device"] == "cpu" or settings["mode"] == "paper")
     )
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read the lines of results.jsonl; none where it does not exist yet."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 CAPTION = (
@@ -369,3 +381,7 @@ def _name(group: Sequence[Record]) -> str:
 
 def _is_resumed(record: Record) -> bool:
     return bool(record["is_resumed"])
+
+
+if __name__ == "__main__":
+    print("\n".join(table(read_records(Path(sys.argv[1])))))
