@@ -3,18 +3,23 @@
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.likelihood import (
     ImageLaw,
+    PosePosterior,
     Score,
-    log_evidence,
     marginal_log_likelihood,
     mean_score,
+    pose_posterior,
 )
+from multicryogan.inference.posterior import Placement, place
 
 __all__ = [
     "Fit",
     "ImageLaw",
+    "Placement",
+    "PosePosterior",
     "Score",
-    "log_evidence",
     "marginal_log_likelihood",
     "mean_score",
     "measure_fit",
+    "place",
+    "pose_posterior",
 ]

@@ -24,9 +24,9 @@ from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import (
     ImageLaw,
     Score,
-    log_evidence,
     marginal_log_likelihood,
     mean_score,
+    pose_posterior,
 )
 
 CLEAR = 4.0  # standard errors ...
@@ -107,7 +107,7 @@ def measure_fit(
         The means with their errors.
     """
     rivals = torch.cat((volumes, volumes.mean(0, keepdim=True)))
-    single = log_evidence(real[0], real[1], rivals, law)  # (B, V + 1)
+    single = pose_posterior(real[0], real[1], rivals, law).log_mean  # (B, V + 1)
     together = single[:, :-1].logsumexp(1) - math.log(len(volumes))
     best = single[:, single.mean(0).argmax()]
     own = marginal_log_likelihood(simulated[0], simulated[1], volumes, law)

@@ -23,6 +23,7 @@ from multicryogan.imaging.params import CTFParams
 from multicryogan.imaging.projection import SliceModes, sample_modes, slice_modes
 
 SCORES_AT_ONCE = 2**20  # pairs of image and pose in memory
+LEAST_LOG = -1e4  # exp of it is zero in every format
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,23 @@ class ImageLaw:
     max_shell: int
 
 
+@dataclass(frozen=True, slots=True)
+class PosePosterior:
+    """What each of B images says about the M poses of each of V volumes, in nats.
+
+    Attributes:
+        log_mean: (B, V) log mean over poses of p(y | pose, volume) / p(y | noise).
+        best: (B, V) its highest value at a single pose.
+        pose: (B, V) int64 index of that pose.
+        entropy: (B, V) of the posterior over poses, volume given; log M at most.
+    """
+
+    log_mean: Tensor
+    best: Tensor
+    pose: Tensor
+    entropy: Tensor
+
+
 def marginal_log_likelihood(
     images: Tensor,
     optics: CTFParams | None,
@@ -62,7 +80,7 @@ def marginal_log_likelihood(
     """Compute log mean over volumes and poses of p(y | pose, volume) / p(y | noise).
 
     Args:
-        images: As the other arguments, see `log_evidence`.
+        images: As the other arguments, see `pose_posterior`.
         optics: Fields (B,); None: no CTF.
         volumes: (V, D, D, D) equally likely conformations.
         law: Of the images.
@@ -71,20 +89,20 @@ def marginal_log_likelihood(
     Returns:
         (B,) nats.
     """
-    evidence = log_evidence(images, optics, volumes, law, scores_at_once=scores_at_once)
-    return evidence.logsumexp(1) - math.log(len(volumes))
+    found = pose_posterior(images, optics, volumes, law, scores_at_once=scores_at_once)
+    return found.log_mean.logsumexp(1) - math.log(len(volumes))
 
 
 @torch.no_grad()
-def log_evidence(
+def pose_posterior(
     images: Tensor,
     optics: CTFParams | None,
     volumes: Tensor,
     law: ImageLaw,
     *,
     scores_at_once: int = SCORES_AT_ONCE,
-) -> Tensor:
-    """Compute log mean over poses of p(y | pose, volume) / p(y | noise).
+) -> PosePosterior:
+    """Compare every image with every pose of every volume.
 
     The mean grey level of images and volumes plays no part: the mode of zero
     frequency is left out. Shifts are not searched.
@@ -98,7 +116,7 @@ def log_evidence(
         scores_at_once: Pairs of image and pose in memory.
 
     Returns:
-        (B, V) nats; 0 where the volume is empty.
+        Sums over poses; log_mean is 0 where a volume is empty.
 
     Raises:
         InputError: If a shell in use has no noise.
@@ -106,31 +124,42 @@ def log_evidence(
     modes = _modes_without_zero(images, volumes, law.max_shell)
     factors = _image_factors(images, optics, law, modes)
     side = max(1, math.isqrt(scores_at_once))
-    return torch.stack(
-        [_log_mean_over_poses(factors, v, law.rotations, modes, side) for v in volumes],
-        dim=1,
-    )
+    columns = [_sum_over_poses(factors, v, law.rotations, modes, side) for v in volumes]
+    return PosePosterior(*(torch.stack(c, dim=1) for c in zip(*columns, strict=True)))
 
 
-def _log_mean_over_poses(
+def _sum_over_poses(
     factors: Tensor, volume: Tensor, rotations: Tensor, modes: SliceModes, side: int
-) -> Tensor:
-    """(B,) log of the mean ratio over (M, 3, 3) poses, by blocks of side x side.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(B,) fields of PosePosterior for one volume, by blocks of side x side.
 
-    The sum of exp(log ratio - peak) goes along with the highest log ratio so far.
+    Two sums go along with the highest log ratio so far: of exp(log ratio - highest),
+    and of the same times (log ratio - highest).
     """
-    peak = factors.new_full(factors.shape[:1], -math.inf)
-    total = torch.zeros_like(peak)
-    for some_poses in torch.split(rotations, side):
+    best = factors.new_full(factors.shape[:1], -math.inf)
+    pose = torch.zeros_like(best, dtype=torch.int64)
+    total, moment = torch.zeros_like(best), torch.zeros_like(best)
+    for start, some_poses in zip(
+        range(0, len(rotations), side), torch.split(rotations, side), strict=True
+    ):
         slices = _slice_factors(volume, some_poses, modes)
         for first in range(0, len(factors), side):
             rows = slice(first, first + side)
             log_ratio = factors[rows] @ slices.T  # (side, side)
-            higher = torch.maximum(peak[rows], log_ratio.amax(1))
-            added = log_ratio.sub_(higher[:, None]).exp_().sum(1)
-            total[rows] = total[rows] * (peak[rows] - higher).exp() + added
-            peak[rows] = higher
-    return peak + (total / len(rotations)).log()
+            highest, where = log_ratio.max(1)
+            pose[rows] = torch.where(highest > best[rows], where + start, pose[rows])
+            higher = torch.maximum(best[rows], highest)
+            below = log_ratio.sub_(higher[:, None])
+            weight = below.exp()
+            # Nothing was summed yet where the fall is infinite.
+            fall = (best[rows] - higher).clamp(min=LEAST_LOG)
+            keep = fall.exp()
+            moment[rows] = keep * (moment[rows] + fall * total[rows])
+            moment[rows] += torch.linalg.vecdot(weight, below)
+            total[rows] = keep * total[rows] + weight.sum(1)
+            best[rows] = higher
+    log_mean = best + (total / len(rotations)).log()
+    return log_mean, best, pose, total.log() - moment / total
 
 
 def _modes_without_zero(images: Tensor, volumes: Tensor, max_shell: int) -> SliceModes:

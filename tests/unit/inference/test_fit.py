@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams, form_images, sample_noise
-from multicryogan.inference import Fit, ImageLaw, Score, log_evidence, measure_fit
+from multicryogan.inference import Fit, ImageLaw, Score, measure_fit, pose_posterior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations, super_fibonacci
 
@@ -166,7 +166,7 @@ def test_motion_is_the_evidence_of_all_less_that_of_the_best_or_their_mean(
     real = noisy(clean_images(truth, "real"), power, "real")
     law = ImageLaw(super_fibonacci(POSES).float(), power, PIXEL_SIZE, 7)
     evidence = [
-        log_evidence(*real, v[None], law)[:, 0].double()
+        pose_posterior(*real, v[None], law).log_mean[:, 0].double()
         for v in (*STATES, STATES.mean(0))
     ]
     means = [e.mean().item() for e in evidence]

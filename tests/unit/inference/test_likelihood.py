@@ -16,9 +16,9 @@ from multicryogan.imaging import (
 )
 from multicryogan.inference import (
     ImageLaw,
-    log_evidence,
     marginal_log_likelihood,
     mean_score,
+    pose_posterior,
 )
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations, super_fibonacci
@@ -76,12 +76,12 @@ def test_one_pose_of_a_gaussian_is_the_sum_over_pixels(box: int) -> None:
     # A quarter turn about z, A (x, y, z) = (-y, x, z); a Gaussian projects to one.
     quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]], dtype=FLOAT)
     plane = blob(box, (-y, x, 0))[box // 2] * 1.5 * math.sqrt(2 * math.pi)
-    found = log_evidence(
+    found = pose_posterior(
         images,
         None,
         blob(box, (x, y, z))[None],
         ImageLaw(quarter, flat(box, 0.09), PIXEL_SIZE, box),
-    )
+    ).log_mean
     expected = ratio_of_pixels(images, plane, 0.09)
     # The projector is right to 1e-3 of the amplitude.
     torch.testing.assert_close(found[:, 0], expected, rtol=3e-3, atol=0)
@@ -92,12 +92,12 @@ def test_one_pose_is_the_sum_over_pixels_in_single_precision(box: int) -> None:
     volume, rotation = particle(box), poses(1)
     clean = project(volume[None], rotation[None])[0]
     images = clean + white((3, box, box), 4.0)
-    found = log_evidence(
+    found = pose_posterior(
         images.float(),
         None,
         volume[None].float(),
         ImageLaw(rotation.float(), flat(box, 4.0).float(), PIXEL_SIZE, box),
-    )
+    ).log_mean
     expected = ratio_of_pixels(images, clean, 4.0).float()
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-4, atol=1e-4)
 
@@ -109,7 +109,7 @@ def test_each_image_has_its_own_astigmatic_ctf(box: int) -> None:
     clean = form_images(volume[None], params, PIXEL_SIZE, 6)[0]
     images = clean + white((4, box, box))
     law = ImageLaw(rotation, flat(box, 1.0), PIXEL_SIZE, 6)
-    found = log_evidence(images, optics, volume[None], law)
+    found = pose_posterior(images, optics, volume[None], law).log_mean
     torch.testing.assert_close(found[:, 0], ratio_of_pixels(images, clean, 1.0))
 
 
@@ -124,9 +124,9 @@ def test_each_shell_is_divided_by_its_own_noise(box: int) -> None:
     clean = project(volume[None], rotation[None])[0]
     clean, image = (torch.fft.fft2(x, norm="ortho") * gain for x in (clean, images))
     expected = (image.conj() * clean).real - clean.abs().square() / 2
-    found = log_evidence(
+    found = pose_posterior(
         images, None, volume[None], ImageLaw(rotation, power, PIXEL_SIZE, box)
-    )
+    ).log_mean
     torch.testing.assert_close(found[:, 0], expected.sum((-2, -1)))
 
 
@@ -135,7 +135,7 @@ def test_ratio_averages_to_one_over_images_of_noise() -> None:
     noise = sample_noise((20_000, 16, 16), power, stream(0, "noise"))
     volume = 0.1 * particle(16)[None]
     law = ImageLaw(poses(1), power, PIXEL_SIZE, 8)
-    ratio = log_evidence(noise, None, volume, law).exp()
+    ratio = pose_posterior(noise, None, volume, law).log_mean.exp()
     assert ratio.std() > 0.2
     error = ratio.std().item() / math.sqrt(len(noise))
     assert ratio.mean().item() == pytest.approx(1, abs=4 * error)
@@ -146,9 +146,9 @@ def test_poses_and_volumes_are_averaged() -> None:
     images, power, optics = white((5, 16, 16)), flat(16, 1.0), astigmatic(5)
     single = torch.stack(
         [
-            log_evidence(
+            pose_posterior(
                 images, optics, v[None], ImageLaw(r[None], power, PIXEL_SIZE, 8)
-            )[:, 0]
+            ).log_mean[:, 0]
             for v in volumes
             for r in poses(7)
         ]
@@ -162,17 +162,47 @@ def test_poses_and_volumes_are_averaged() -> None:
 def test_evidence_has_a_column_for_each_volume() -> None:
     volumes = torch.stack((particle(16), particle(16, "others")))
     law = ImageLaw(poses(7), flat(16, 1.0), PIXEL_SIZE, 8)
-    both = log_evidence(white((5, 16, 16)), None, volumes, law)
-    second = log_evidence(white((5, 16, 16)), None, volumes[1:], law)
+    both = pose_posterior(white((5, 16, 16)), None, volumes, law).log_mean
+    second = pose_posterior(white((5, 16, 16)), None, volumes[1:], law).log_mean
     torch.testing.assert_close(both[:, 1:], second)
 
 
-def test_blocks_do_not_change_the_result() -> None:
+def log_ratios(images: Tensor, volume: Tensor, rotations: Tensor) -> Tensor:
+    """(B, M) of every pose alone, under white noise of variance one."""
+    columns = [
+        pose_posterior(
+            images, None, volume[None], ImageLaw(r[None], flat(16, 1.0), PIXEL_SIZE, 8)
+        ).log_mean
+        for r in rotations
+    ]
+    return torch.cat(columns, dim=1)
+
+
+@pytest.mark.parametrize("scores_at_once", [2**20, 16])
+def test_the_posterior_over_poses_is_that_of_all_ratios(scores_at_once: int) -> None:
+    volumes = torch.stack((particle(16), 0.2 * particle(16, "others")))
+    # Half of the images show the last pose: their posterior is narrow.
+    shown = project(volumes[:1], poses(50)[None, -1:])[0].expand(4, -1, -1)
+    images = torch.cat((white((5, 16, 16)), shown + white((4, 16, 16))))
     law = ImageLaw(poses(50), flat(16, 1.0), PIXEL_SIZE, 8)
-    arguments = (white((9, 16, 16)), None, particle(16)[None], law)
-    whole = marginal_log_likelihood(*arguments)
-    blocks = marginal_log_likelihood(*arguments, scores_at_once=16)
-    torch.testing.assert_close(blocks, whole)
+    found = pose_posterior(images, None, volumes, law, scores_at_once=scores_at_once)
+    for v, volume in enumerate(volumes):
+        ratio = log_ratios(images, volume, poses(50))
+        weight = ratio.softmax(1)
+        entropy = torch.special.entr(weight).sum(1)
+        best, pose = ratio.max(1)
+        torch.testing.assert_close(found.log_mean[:, v], ratio.exp().mean(1).log())
+        torch.testing.assert_close(found.best[:, v], best)
+        torch.testing.assert_close(found.pose[:, v], pose)
+        torch.testing.assert_close(found.entropy[:, v], entropy)
+    assert found.pose[5:, 0].tolist() == [49] * 4
+
+
+def test_nothing_is_known_of_poses_by_an_empty_volume() -> None:
+    law = ImageLaw(poses(50), flat(16, 1.0), PIXEL_SIZE, 8)
+    found = pose_posterior(white((3, 16, 16)), None, 0 * particle(16)[None], law)
+    expected = torch.full((3, 1), math.log(50), dtype=FLOAT)
+    torch.testing.assert_close(found.entropy, expected)
 
 
 def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
@@ -263,4 +293,4 @@ def test_images_without_noise_in_a_shell_are_a_mistake() -> None:
     power[6:] = 0
     arguments = (white((2, 16, 16)), None, particle(16)[None])
     with pytest.raises(InputError, match="shell 6 of 8: set max_shell below it"):
-        log_evidence(*arguments, ImageLaw(poses(1), power, PIXEL_SIZE, 8))
+        pose_posterior(*arguments, ImageLaw(poses(1), power, PIXEL_SIZE, 8))

@@ -1,0 +1,138 @@
+"""What single images can tell at best: the posterior under the true maps.
+
+python benchmarks/oracle.py DATA [--images 2000] [--poses 18432]
+
+DATA is a folder that `multicryogan simulate` wrote, discrete or with one continuous
+coordinate, without shifts. Each image is compared with every true map in every pose,
+with its own true optics and the noise spectrum measured at its rim. No method that
+looks at single images can do better than this, up to the steps of the grids, which
+poses and maps share with any method: each figure per image is quoted beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RunConfig
+from multicryogan.evaluation.order import spearman
+from multicryogan.inference import (
+    ImageLaw,
+    Placement,
+    PosePosterior,
+    place,
+    pose_posterior,
+)
+from multicryogan.io import read_particles
+from multicryogan.rng import Shard, stream
+from multicryogan.rotations import geodesic_distance_deg, super_fibonacci
+from multicryogan.synthetic import Truth, read_truth
+from multicryogan.training import open_stage
+
+BATCH = 500  # images at a time
+FAR_DEG = 30.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the posterior says of some particles, and which they are."""
+
+    rows: Tensor  # (B,)
+    rotations: Tensor  # (M, 3, 3)
+    placement: Placement
+    seconds: float
+
+
+def main() -> None:
+    """Place some images and print how well it went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--poses", type=int, default=18_432)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    truth = read_truth(options.data)
+    found = search(options.data, truth, options.images, options.poses)
+    print("\n".join(report(found, truth)))
+
+
+def search(data: Path, truth: Truth, images: int, poses: int) -> Found:
+    """Compare random particles with all true maps and a grid of poses."""
+    stack = read_particles(data / "particles.star")
+    box = stack.box
+    stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
+    rows = torch.randperm(len(stack), generator=stream(0, "oracle"))[:images]
+    rotations = super_fibonacci(poses).float()
+    law = ImageLaw(rotations, stage.spectra.rim, stage.pixel_size, box // 2 - 1)
+    start = time.monotonic()
+    parts = []
+    for some in torch.split(rows, BATCH):
+        image, optics = stage.sampler.take(some)
+        parts.append(pose_posterior(image, optics, truth.maps, law))
+    fields = ("log_mean", "best", "pose", "entropy")
+    joined = (torch.cat([getattr(p, name) for p in parts]) for name in fields)
+    placement = place(
+        PosePosterior(*joined), truth.map_coordinates, truth.map_weights, poses
+    )
+    return Found(rows, rotations, placement, time.monotonic() - start)
+
+
+def report(found: Found, truth: Truth) -> list[str]:
+    """List the figures, each with its standard error where it is a mean."""
+    rows, placement = found.rows, found.placement
+    count = len(rows)
+    turn = geodesic_distance_deg(
+        found.rotations[placement.pose], truth.rotation[rows].float()
+    )
+    pairs = count * len(found.rotations) * len(truth.maps)
+    lines = [
+        f"{count:,} images, {len(found.rotations):,} poses, {len(truth.maps)} maps: "
+        f"{found.seconds:.0f} s, {pairs / found.seconds / 1e6:.0f} million pairs a "
+        "second",
+        f"pose error: median {turn.median():.1f} degrees; above {FAR_DEG:g} degrees "
+        f"{_share(turn > FAR_DEG)}",
+        f"entropy of the posterior: median {placement.entropy.median():.1f} of "
+        f"{math.log(len(found.rotations) * len(truth.maps)):.1f} nats",
+    ]
+    state = truth.state[rows]
+    if (state >= 0).all():
+        group = placement.conformation_weight.argmax(1)
+        means = placement.conformation_weight.mean(0).tolist()
+        own = (torch.bincount(state, minlength=len(truth.maps)) / count).tolist()
+        return [
+            *lines,
+            f"in the right group: {_share(group == state)}",
+            f"shares by the mean posterior: {_percents(means)}; of these images: "
+            f"{_percents(own)}",
+        ]
+    true = truth.coordinates[rows, 0]
+    mean = placement.latent[:, 0]
+    error = (mean - true).square().mean().sqrt()
+    prior = true.std(unbiased=False)
+    return [
+        *lines,
+        f"coordinate, posterior mean: rank correlation {spearman(mean, true):.3f}, rms "
+        f"error {error:.2f} {truth.unit} (prior mean: {prior:.2f}), told spread "
+        f"{placement.latent_spread[:, 0].square().mean().sqrt():.2f}",
+    ]
+
+
+def _share(hits: Tensor) -> str:
+    share, count = float(hits.double().mean()), len(hits)
+    error = math.sqrt(share * (1 - share) / count)
+    return f"{100 * share:.1f} +- {100 * error:.1f} %"
+
+
+def _percents(shares: list[float]) -> str:
+    return " / ".join(f"{100 * share:.1f} %" for share in shares)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Where single images lie among known conformations, and how they are seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.inference.likelihood import PosePosterior
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The posterior of each of B images over V conformations and M poses.
+
+    Attributes:
+        latent: (B, d) mean of the latent.
+        latent_spread: (B, d) its standard deviation.
+        conformation_weight: (B, V) posterior weights; rows sum to one.
+        conformation: (B,) int64 index of the conformation of the best pair.
+        pose: (B,) int64 index of the pose of the best pair.
+        pair_weight: (B,) posterior weight of that pair; 1 leaves no doubt.
+        entropy: (B,) of the posterior over pairs, in nats; log(V M) at most.
+        log_likelihood: (B,) log p(y) / p(y | noise) over all pairs, in nats.
+    """
+
+    latent: Tensor
+    latent_spread: Tensor
+    conformation_weight: Tensor
+    conformation: Tensor
+    pose: Tensor
+    pair_weight: Tensor
+    entropy: Tensor
+    log_likelihood: Tensor
+
+
+def place(
+    found: PosePosterior, latents: Tensor, weights: Tensor, poses: int
+) -> Placement:
+    """Weigh conformations by Bayes' rule, under equally likely poses.
+
+    Args:
+        found: Of B images and V volumes.
+        latents: (V, d) of the volumes.
+        weights: (V,) prior weights of the volumes, not negative; scale plays no part.
+        poses: Number M of poses behind `found`.
+
+    Returns:
+        The posterior of every image.
+    """
+    prior = (weights / weights.sum()).log().to(found.log_mean)
+    joint = prior + found.log_mean  # (B, V)
+    log_likelihood = joint.logsumexp(1)
+    share = (joint - log_likelihood[:, None]).exp()
+    values = latents.to(share)
+    mean = share @ values
+    spread = (share @ values.square() - mean.square()).clamp(min=0).sqrt()
+    best, conformation = (prior + found.best).max(1)
+    pose = found.pose.gather(1, conformation[:, None])[:, 0]
+    return Placement(
+        latent=mean,
+        latent_spread=spread,
+        conformation_weight=share,
+        conformation=conformation,
+        pose=pose,
+        pair_weight=(best - math.log(poses) - log_likelihood).exp(),
+        entropy=(share * found.entropy).sum(1) + torch.special.entr(share).sum(1),
+        log_likelihood=log_likelihood,
+    )
