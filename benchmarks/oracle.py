@@ -5,8 +5,9 @@ python benchmarks/oracle.py DATA [--images 2000] [--poses 18432]
 DATA is a folder that `multicryogan simulate` wrote, discrete or with one continuous
 coordinate, without shifts. Each image is compared with every true map in every pose,
 with its own true optics and the noise spectrum measured at its rim. No method that
-looks at single images can do better than this, up to the steps of the grids, which
-poses and maps share with any method: each figure per image is quoted beside it.
+looks at single images can do better than this, up to the steps of both grids: where
+images are clear the grid of poses limits it, and the spread that it tells is then less
+than its error. Each figure per image is quoted beside it.
 """
 
 from __future__ import annotations
