@@ -15,6 +15,7 @@ beside them.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -86,16 +87,20 @@ def range_deg(figures: Record) -> float:
     return float(figures["to_deg"] - figures["from_deg"])
 
 
-def share_error(figures: Record) -> float:
-    """Points by which the worse share of the paper's rule misses the true one."""
-    found = figures["shares"]["paper_shares"][:2]
+def share_error(figures: Record, rule: str = "paper_shares") -> float:
+    """Points by which the worse share of a rule misses the true one."""
+    found = figures["shares"][rule][:2]
     misses = (abs(a - b) for a, b in zip(found, TRUE_SHARES, strict=True))
     return round(100 * float(max(misses)), 6)
 
 
-def transition(figures: Record) -> float:
-    """Per cent in transition by the paper's rule."""
-    return round(100 * float(figures["shares"]["paper_shares"][2]), 6)
+def transition(figures: Record, rule: str = "paper_shares") -> float:
+    """Per cent in transition by a rule."""
+    return round(100 * float(figures["shares"][rule][2]), 6)
+
+
+relative_error = functools.partial(share_error, rule="relative_shares")
+relative_transition = functools.partial(transition, rule="relative_shares")
 
 
 # Mode paper is held to the paper's own figures: 20 Å at both ends; 25 / 70 / 5 %.
@@ -110,6 +115,8 @@ TARGETS = (
     Target("discrete", "fast", "area above mean map, 25 % state", rare_gain, ">", 0),
     Target("discrete", "fast", "error of the shares, points", share_error, "<=", 5),
     Target("discrete", "fast", "in transition, %", transition, "<=", 5),
+    Target("discrete", "fast", "error, relative rule", relative_error, "<=", 5),
+    Target("discrete", "fast", "transition, relative", relative_transition, "<=", 5),
     Target("continuous", "paper", "last shell, both ends", end_shell, ">=", 8),
     Target("discrete", "paper", "last shell, both states", end_shell, ">=", 8),
     Target("discrete", "paper", "error of the shares, points", share_error, "<=", 5),
@@ -228,6 +235,7 @@ TARGET_HEADING = ("set, mode", "target", "limit", "median (range)", "seeds", "ve
 RULES = {
     "paper_shares": "the paper's",
     "paper_shares_aligned": "the paper's, neighbours aligned",
+    "relative_shares": "relative to both ends",
     "matched_shares": "best match",
 }
 

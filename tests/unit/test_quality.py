@@ -59,6 +59,7 @@ def record(seed: int, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
         "shares": {
             "paper_shares": [0.25, 0.70, 0.05],
             "paper_shares_aligned": [0.25, 0.70, 0.05],
+            "relative_shares": [0.25, 0.75, 0.0],
             "matched_shares": [0.3, 0.7],
         },
     } | changes

@@ -129,6 +129,7 @@ def _population_lines(scores: Scores) -> list[str]:
             "shares of the paper's rule (1st/2nd/between)", _shares(counts.paper_shares)
         ),
         _line("  after aligning neighbours", _shares(counts.paper_shares_aligned)),
+        _line("shares relative to both ends", _shares(counts.relative_shares)),
     ]
 
 

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from multicryogan.evaluation import mean_map, mean_map_fsc, paper_rule, shares
-from multicryogan.evaluation.populations import FIRST, SECOND, TRANSITION
+from multicryogan.evaluation.populations import (
+    FIRST,
+    SECOND,
+    TRANSITION,
+    relative_rule,
+)
 
 
 def matrix_of(first: list[float], last: list[float]) -> torch.Tensor:
@@ -21,6 +26,29 @@ def test_rows_go_to_the_end_they_resemble() -> None:
 def test_a_row_like_neither_end_is_in_transition() -> None:
     matrix = matrix_of([1.0, 0.4, 0.1], [0.1, 0.4, 1.0])
     assert paper_rule(matrix).tolist() == [FIRST, TRANSITION, SECOND]
+
+
+@pytest.mark.parametrize("alike", [-0.1, 0.4, 0.7])
+def test_two_states_are_told_apart_however_alike_they_are(alike: float) -> None:
+    """With an area of 0.7 between the states the paper's rule finds neither."""
+    matrix = matrix_of([1.0, 0.9, alike, alike], [alike, alike, 0.9, 1.0])
+    assert relative_rule(matrix).tolist() == [FIRST, FIRST, SECOND, SECOND]
+
+
+def test_a_third_of_an_even_motion_is_in_transition() -> None:
+    rise = torch.linspace(0.4, 1.0, 31)
+    labels = relative_rule(matrix_of(rise.flip(0).tolist(), rise.tolist()))
+    counts = torch.bincount(labels).tolist()
+    assert counts == [10, 10, 11]
+
+
+def test_a_blend_is_in_transition() -> None:
+    matrix = matrix_of([1.0, 0.7, 0.2], [0.2, 0.7, 1.0])
+    assert relative_rule(matrix).tolist() == [FIRST, TRANSITION, SECOND]
+
+
+def test_a_rigid_molecule_has_no_states() -> None:
+    assert relative_rule(torch.ones(4, 4)).tolist() == [TRANSITION] * 4
 
 
 def test_shares_add_the_weights_of_the_labels() -> None:
