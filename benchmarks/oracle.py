@@ -4,10 +4,11 @@ python benchmarks/oracle.py DATA [--images 2000] [--poses 18432]
 
 DATA is a folder that `multicryogan simulate` wrote, discrete or with one continuous
 coordinate, without shifts. Each image is compared with every true map in every pose,
-with its own true optics and the noise spectrum measured at its rim. No method that
-looks at single images can do better than this, up to the steps of both grids: where
-images are clear the grid of poses limits it, and the spread that it tells is then less
-than its error. Each figure per image is quoted beside it.
+with its own true optics and the noise spectrum of all images' rims, over all shells
+below Nyquist. No rule that looks at single images finds more right groups, or a smaller
+rms error of the coordinate, up to the steps of both grids: where images are clear the
+grid of poses limits it, and the spread that it tells is then less than its error.
+Every figure per image that a method reaches is to be quoted beside this one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
+from multicryogan.errors import InputError
 from multicryogan.evaluation.order import spearman
 from multicryogan.inference import (
     ImageLaw,
@@ -65,7 +67,13 @@ def main() -> None:
 
 
 def search(data: Path, truth: Truth, images: int, poses: int) -> Found:
-    """Compare random particles with all true maps and a grid of poses."""
+    """Compare random particles with all true maps and a grid of poses.
+
+    Raises:
+        InputError: The particles are shifted, or have several coordinates.
+    """
+    if bool(truth.shift_angstrom.any()) or truth.coordinates.shape[1] != 1:
+        raise InputError(f"{data}: give data without shifts and with one coordinate")
     stack = read_particles(data / "particles.star")
     box = stack.box
     stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
@@ -77,16 +85,13 @@ def search(data: Path, truth: Truth, images: int, poses: int) -> Found:
     for some in torch.split(rows, BATCH):
         image, optics = stage.sampler.take(some)
         parts.append(pose_posterior(image, optics, truth.maps, law))
-    fields = ("log_mean", "best", "pose", "entropy")
-    joined = (torch.cat([getattr(p, name) for p in parts]) for name in fields)
-    placement = place(
-        PosePosterior(*joined), truth.map_coordinates, truth.map_weights, poses
-    )
+    joined = PosePosterior.join(parts, dim=0)
+    placement = place(joined, truth.map_coordinates, truth.map_weights)
     return Found(rows, rotations, placement, time.monotonic() - start)
 
 
 def report(found: Found, truth: Truth) -> list[str]:
-    """List the figures, each with its standard error where it is a mean."""
+    """List the figures; shares of images with their standard error."""
     rows, placement = found.rows, found.placement
     count = len(rows)
     turn = geodesic_distance_deg(

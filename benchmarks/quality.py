@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from quality_table import MAPS, Record, read_records, table
+from quality_table import MAPS, Record, table
 
 from multicryogan.errors import InputError
 from multicryogan.evaluation.fsc import last_shell_above
@@ -120,7 +120,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--paper-minutes", type=float, default=120.0, help="of a run in mode paper")
     add("--images", type=int, default=100_000, help="particle images in each data set")
     add("--threads", type=int, default=2)
-    add("--device", default="cpu", help="that trains; all else is done by the CPU")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="that trains")
     if parser.parse_args(arguments).quick:
         parser.set_defaults(**QUICK)
     return parser.parse_args(arguments)
@@ -137,6 +137,13 @@ def plan(options: argparse.Namespace) -> list[Job]:
         for mode in options.modes
         for seed in options.seeds
     ]
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read the lines of results.jsonl; none where it does not exist yet."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def find_record(job: Job, records: Sequence[Record]) -> Record | None:
@@ -357,14 +364,16 @@ def machine(device: str) -> Record:
 
 
 def _accelerator(device: str) -> str:
-    """Name of the device that trains, asked in a process of its own (`run_command`)."""
+    """Name of the GPU, asked in its own process: this one must stay small."""
     if device == "cpu":
         return ""
-    ask = f"import torch; print(torch.cuda.get_device_name({device!r}))"
+    ask = "import torch; print(torch.cuda.get_device_name())"
     named = subprocess.run(
         [sys.executable, "-c", ask], capture_output=True, text=True, check=False
     )
-    return f", {named.stdout.strip() or device}"
+    if named.returncode != 0:
+        raise InputError("no CUDA device was found; leave --device out")
+    return f", {named.stdout.strip()}"
 
 
 def _processor() -> str:

@@ -15,16 +15,15 @@ beside them.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
 import json
 import math
 import operator
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 Record = dict[str, Any]
@@ -187,13 +186,6 @@ def is_judged(settings: Record) -> bool:
         and settings["threads"] <= ISSUE_THREADS
         and (settings["device"] == "cpu" or settings["mode"] == "paper")
     )
-
-
-def read_records(path: Path) -> list[Record]:
-    """Read the lines of results.jsonl; none where it does not exist yet."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 CAPTION = (
@@ -392,4 +384,7 @@ def _is_resumed(record: Record) -> bool:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(read_records(Path(sys.argv[1])))))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lines", type=argparse.FileType(), help="a results.jsonl")
+    with parser.parse_args().lines as file:
+        print("\n".join(table([json.loads(line) for line in file])))

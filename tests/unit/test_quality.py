@@ -5,7 +5,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from evaluation_phantoms import hinge
+from multicryogan.errors import InputError
 from multicryogan.evaluation import score
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -271,6 +272,29 @@ def test_training_leaves_all_settings_as_they_are() -> None:
     command = quality.train_command(JOB, Path("data"), Path("run"))
     options = [word for word in command if word.startswith("-")]
     assert options == ["-o", "--seed", "--time-limit", "--threads", "--device"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_training_runs_on_the_device_of_the_job(device: str) -> None:
+    command = quality.train_command(
+        replace(JOB, device=device), Path("data"), Path("run")
+    )
+    assert command[command.index("--device") + 1] == device
+
+
+def test_a_missing_gpu_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(InputError, match="leave --device out"):
+        quality.machine("cuda")
+
+
+def test_the_recorded_lines_make_a_table() -> None:
+    path = BENCHMARKS.parent / "docs" / "quality.jsonl"
+    records = quality.read_records(path)
+    lines = quality_table.table(records)
+    assert len(rows_of(lines, "best match")) >= len(records) / 3
+    names = set(asdict(JOB))
+    assert all(set(record["settings"]) == names for record in records)
 
 
 def test_the_homogeneous_set_is_trained_as_a_single_volume() -> None:

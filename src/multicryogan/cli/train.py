@@ -49,7 +49,7 @@ def run_training(
     """Fit the config to the particles, train, and say how it ended."""
     import os
 
-    from multicryogan.inference.verdict import FILE, write_verdict
+    from multicryogan.inference import VERDICT, write_verdict
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -67,7 +67,7 @@ def run_training(
         print(f"multicryogan: {error}")
         return 1
     if is_first:
-        (output / FILE).unlink(missing_ok=True)  # of an earlier end
+        (output / VERDICT).unlink(missing_ok=True)  # of an earlier end
     if is_first and is_done:
         print(write_verdict(output, stack, sign))
     if is_first:

@@ -10,8 +10,10 @@ from multicryogan.inference.likelihood import (
     pose_posterior,
 )
 from multicryogan.inference.posterior import Placement, place
+from multicryogan.inference.verdict import VERDICT, write_verdict
 
 __all__ = [
+    "VERDICT",
     "Fit",
     "ImageLaw",
     "Placement",
@@ -22,4 +24,5 @@ __all__ = [
     "measure_fit",
     "place",
     "pose_posterior",
+    "write_verdict",
 ]

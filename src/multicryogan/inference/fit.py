@@ -14,7 +14,6 @@ are a grid.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +23,7 @@ from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import (
     ImageLaw,
     Score,
+    log_mean_exp,
     marginal_log_likelihood,
     mean_score,
     pose_posterior,
@@ -108,7 +108,7 @@ def measure_fit(
     """
     rivals = torch.cat((volumes, volumes.mean(0, keepdim=True)))
     single = pose_posterior(real[0], real[1], rivals, law).log_mean  # (B, V + 1)
-    together = single[:, :-1].logsumexp(1) - math.log(len(volumes))
+    together = log_mean_exp(single[:, :-1])
     best = single[:, single.mean(0).argmax()]
     own = marginal_log_likelihood(simulated[0], simulated[1], volumes, law)
     return Fit(mean_score(together), mean_score(own), mean_score(together - best))

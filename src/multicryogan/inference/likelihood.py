@@ -11,6 +11,7 @@ a number of the slice: all images meet all slices in one matrix product.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,12 +62,30 @@ class PosePosterior:
         best: (B, V) its highest value at a single pose.
         pose: (B, V) int64 index of that pose.
         entropy: (B, V) of the posterior over poses, volume given; log M at most.
+        poses: M.
     """
 
     log_mean: Tensor
     best: Tensor
     pose: Tensor
     entropy: Tensor
+    poses: int
+
+    @staticmethod
+    def join(parts: Sequence[PosePosterior], dim: int) -> PosePosterior:
+        """Put those of other images (dim 0) or volumes (dim 1) together."""
+        return PosePosterior(
+            log_mean=torch.cat([part.log_mean for part in parts], dim),
+            best=torch.cat([part.best for part in parts], dim),
+            pose=torch.cat([part.pose for part in parts], dim),
+            entropy=torch.cat([part.entropy for part in parts], dim),
+            poses=parts[0].poses,
+        )
+
+
+def log_mean_exp(values: Tensor) -> Tensor:
+    """(B,) log of the mean of exp(values) over the columns of (B, V)."""
+    return values.logsumexp(1) - math.log(values.shape[1])
 
 
 def marginal_log_likelihood(
@@ -90,7 +109,7 @@ def marginal_log_likelihood(
         (B,) nats.
     """
     found = pose_posterior(images, optics, volumes, law, scores_at_once=scores_at_once)
-    return found.log_mean.logsumexp(1) - math.log(len(volumes))
+    return log_mean_exp(found.log_mean)
 
 
 @torch.no_grad()
@@ -116,7 +135,7 @@ def pose_posterior(
         scores_at_once: Pairs of image and pose in memory.
 
     Returns:
-        Sums over poses; log_mean is 0 where a volume is empty.
+        The posterior of every image; log_mean is 0 where a volume is empty.
 
     Raises:
         InputError: If a shell in use has no noise.
@@ -125,20 +144,20 @@ def pose_posterior(
     factors = _image_factors(images, optics, law, modes)
     side = max(1, math.isqrt(scores_at_once))
     columns = [_sum_over_poses(factors, v, law.rotations, modes, side) for v in volumes]
-    return PosePosterior(*(torch.stack(c, dim=1) for c in zip(*columns, strict=True)))
+    return PosePosterior.join(columns, dim=1)
 
 
 def _sum_over_poses(
     factors: Tensor, volume: Tensor, rotations: Tensor, modes: SliceModes, side: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(B,) fields of PosePosterior for one volume, by blocks of side x side.
+) -> PosePosterior:
+    """Compare images with the poses of one volume, by blocks of side x side.
 
-    Two sums go along with the highest log ratio so far: of exp(log ratio - highest),
-    and of the same times (log ratio - highest).
+    Two sums go along with the peak, the highest log ratio so far: of
+    exp(log ratio - peak), and of the same times (log ratio - peak).
     """
-    best = factors.new_full(factors.shape[:1], -math.inf)
-    pose = torch.zeros_like(best, dtype=torch.int64)
-    total, moment = torch.zeros_like(best), torch.zeros_like(best)
+    peak = factors.new_full(factors.shape[:1], -math.inf)
+    pose = torch.zeros_like(peak, dtype=torch.int64)
+    total, moment = torch.zeros_like(peak), torch.zeros_like(peak)
     for start, some_poses in zip(
         range(0, len(rotations), side), torch.split(rotations, side), strict=True
     ):
@@ -147,19 +166,24 @@ def _sum_over_poses(
             rows = slice(first, first + side)
             log_ratio = factors[rows] @ slices.T  # (side, side)
             highest, where = log_ratio.max(1)
-            pose[rows] = torch.where(highest > best[rows], where + start, pose[rows])
-            higher = torch.maximum(best[rows], highest)
+            pose[rows] = torch.where(highest > peak[rows], where + start, pose[rows])
+            higher = torch.maximum(peak[rows], highest)
             below = log_ratio.sub_(higher[:, None])
             weight = below.exp()
             # Nothing was summed yet where the fall is infinite.
-            fall = (best[rows] - higher).clamp(min=LEAST_LOG)
+            fall = (peak[rows] - higher).clamp(min=LEAST_LOG)
             keep = fall.exp()
             moment[rows] = keep * (moment[rows] + fall * total[rows])
             moment[rows] += torch.linalg.vecdot(weight, below)
             total[rows] = keep * total[rows] + weight.sum(1)
-            best[rows] = higher
-    log_mean = best + (total / len(rotations)).log()
-    return log_mean, best, pose, total.log() - moment / total
+            peak[rows] = higher
+    return PosePosterior(
+        log_mean=(peak + (total / len(rotations)).log())[:, None],
+        best=peak[:, None],
+        pose=pose[:, None],
+        entropy=(total.log() - moment / total)[:, None],
+        poses=len(rotations),
+    )
 
 
 def _modes_without_zero(images: Tensor, volumes: Tensor, max_shell: int) -> SliceModes:

@@ -36,27 +36,30 @@ class Placement:
     log_likelihood: Tensor
 
 
-def place(
-    found: PosePosterior, latents: Tensor, weights: Tensor, poses: int
-) -> Placement:
+def place(found: PosePosterior, latents: Tensor, weights: Tensor) -> Placement:
     """Weigh conformations by Bayes' rule, under equally likely poses.
 
     Args:
         found: Of B images and V volumes.
         latents: (V, d) of the volumes.
         weights: (V,) prior weights of the volumes, not negative; scale plays no part.
-        poses: Number M of poses behind `found`.
 
     Returns:
         The posterior of every image.
+
+    Raises:
+        ValueError: If a weight is negative, or none is positive.
     """
+    if not (bool((weights >= 0).all()) and float(weights.sum()) > 0):
+        raise ValueError(f"expected weights of at least 0, got {weights.tolist()}")
     prior = (weights / weights.sum()).log().to(found.log_mean)
     joint = prior + found.log_mean  # (B, V)
     log_likelihood = joint.logsumexp(1)
     share = (joint - log_likelihood[:, None]).exp()
     values = latents.to(share)
     mean = share @ values
-    spread = (share @ values.square() - mean.square()).clamp(min=0).sqrt()
+    offset = values - mean[:, None]  # (B, V, d)
+    spread = (share[..., None] * offset.square()).sum(1).sqrt()
     best, conformation = (prior + found.best).max(1)
     pose = found.pose.gather(1, conformation[:, None])[:, 0]
     return Placement(
@@ -65,7 +68,7 @@ def place(
         conformation_weight=share,
         conformation=conformation,
         pose=pose,
-        pair_weight=(best - math.log(poses) - log_likelihood).exp(),
+        pair_weight=(best - math.log(found.poses) - log_likelihood).exp(),
         entropy=(share * found.entropy).sum(1) + torch.special.entr(share).sum(1),
         log_likelihood=log_likelihood,
     )

@@ -17,7 +17,7 @@ from multicryogan.rng import Shard, stream
 from multicryogan.rotations import super_fibonacci
 from multicryogan.training import load_snapshot, open_stage
 
-FILE = "verdict.json"
+VERDICT = "verdict.json"
 BOX = 16  # false optima show at low resolution, where poses are few
 VOLUMES, POSES = 9, 2_304  # that stand for all conformations and orientations
 PER_VOLUME = 20  # simulated images of each conformation drawn
@@ -74,6 +74,6 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
     )
     verdict = "sound" if fit.is_sound else "unsound"
     facts = {"verdict": verdict, "moves": fit.moves, **asdict(fit)}
-    with whole_file(run / FILE) as path:
+    with whole_file(run / VERDICT) as path:
         path.write_text(json.dumps(facts, indent=1) + "\n")
     return fit.text()

@@ -23,7 +23,7 @@ class Discriminator(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, better: Tensor, worse: Tensor) -> Tensor:
-        """Objective, a scalar, of the player for whom `better` (B,) should be higher.
+        """Return the scalar that the player whose scores are `better` (B,) descends.
 
         `worse` (B,) are the scores of the other side's images.
         """
@@ -32,7 +32,9 @@ class Discriminator(nn.Module, ABC):
     def penalty(
         self, real: Tensor, fake: Tensor, transfer: Tensor, mix: Tensor
     ) -> Tensor:
-        """Measure its slope, a scalar, where a player would be led astray by it.
+        """Return the scalar that, weighted, is added to the discriminator's own loss.
+
+        A kind may leave arguments out of account.
 
         Args:
             real: (B, D, D) images from the data set.
@@ -80,7 +82,7 @@ class PooledDiscriminator(Discriminator):
         return score[:, 0]
 
     def loss(self, better: Tensor, worse: Tensor) -> Tensor:
-        """Play the game of Wasserstein."""
+        """Return the Wasserstein loss (equation 5)."""
         return wasserstein_loss(better, worse)
 
     def penalty(

@@ -81,7 +81,7 @@ class TemplateDiscriminator(Discriminator):
         return evidence[:, 0] - evidence[:, 1]
 
     def loss(self, better: Tensor, worse: Tensor) -> Tensor:
-        """Play the relativistic game: its slope vanishes where both sides agree."""
+        """Return the relativistic loss, whose slope vanishes where both sides agree."""
         return relativistic_loss(better, worse)
 
     def penalty(

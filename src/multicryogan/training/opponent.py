@@ -24,7 +24,8 @@ def make_opponent(
         config: The run's config.
         stage: Gives the box, the spectra and the images that templates start from.
         coarse: The discriminator of the stage before; None: there was none.
-        rows: (N,) particles that it may know; None: all that are not held out.
+        rows: (N,) particles that it may start from where there is no `coarse`; None:
+            all that are not held out.
 
     Returns:
         A discriminator on the stage's device, its band open.

@@ -132,7 +132,7 @@ def load_snapshot(run: Path) -> tuple[Generator, RunConfig, float]:
         generator.load_state_dict(tensors)
     except RuntimeError:
         raise InputError(
-            f"{path} is not a snapshot of multicryogan: its tensors are not those of "
-            "its config"
+            f"{path} has other tensors than its config asks for: another version of "
+            "multicryogan wrote it; train again"
         ) from None
     return generator.eval(), config, voxel_size

@@ -240,7 +240,14 @@ class Trainer:
         generator = build_generator(self.config, self.stage.box)
         opponent = build_discriminator(self.config, self.stage.box, self.device)
         self.players = Players(self.config, generator, generator, opponent, self.device)
-        self.players.restore(state)
+        try:
+            self.players.restore(state)
+        except (RuntimeError, KeyError, ValueError):
+            raise InputError(
+                f"the checkpoint of {self.run} has other tensors than its config asks "
+                "for: another version of multicryogan wrote it; start anew with "
+                "another -o"
+            ) from None
         self.step, self.images_seen = state["step"], state["images_seen"]
         self.seconds = state["seconds"]
 

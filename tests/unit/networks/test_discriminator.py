@@ -94,3 +94,12 @@ def test_short_precision_changes_scores_and_penalty_little() -> None:
 
 def test_the_fast_precision_is_one_that_can_be_computed_in() -> None:
     assert fast_precision("cpu") in (torch.bfloat16, torch.float32)
+
+
+def test_the_penalty_of_the_pooled_discriminator_asks_for_unit_slope() -> None:
+    discriminator, transfer = made(), ones(4)
+    real, fake = noise(8).chunk(2)
+    mix = torch.linspace(0, 1, 4)
+    expected = gradient_penalty(lambda x: discriminator(x, transfer), real, fake, mix)
+    found = discriminator.penalty(real, fake, transfer, mix)
+    torch.testing.assert_close(found, expected)

@@ -249,9 +249,10 @@ def test_a_resized_generator_makes_the_same_images(kind: str, new_box: int) -> N
     assert (resized - expected).norm() / expected.norm() < 0.02
 
 
-def test_a_resized_generator_keeps_network_gate_and_kind() -> None:
+def test_a_resized_generator_keeps_warp_network_gate_and_kind() -> None:
     generator = components(kind="gaussian", dimensions=2)
     nn.init.normal_(generator.network[-1].weight)
+    nn.init.normal_(generator.warp.logits, generator=stream(0, "warp"))
     latent = torch.randn(4, 2, generator=stream(0, "latent"))
     for degrees in (1, 2):  # the network acts after the last
         generator.open_motion(degrees)
@@ -276,6 +277,7 @@ def test_resizing_leaves_the_generator_alone() -> None:
         other.components[0].zero_()
         other.scale.zero_()
         other.gate.zero_()
+        other.warp.logits.fill_(1)
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name]), name
 

@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from multicryogan.config import RunConfig
+from multicryogan.data.sampler import ImageSampler
 from multicryogan.errors import InputError
 from multicryogan.fourier import fourier_resize
-from multicryogan.imaging import radial_power
+from multicryogan.imaging import CTFParams, radial_power
 from multicryogan.io import ParticleStack, read_particles
+from multicryogan.networks import Discriminator
 from multicryogan.rng import Shard, stream
 from multicryogan.training import mismatch
 from multicryogan.training.mismatch import (
@@ -116,6 +119,36 @@ def test_what_is_known_by_heart_does_not_count(
     monkeypatch.setattr(mismatch, "UPDATES", 100)
     result = measure_mismatch(SETTINGS, few, 1, molecule()[None], ONE, BOX)
     assert not result.by_network.is_clear
+
+
+def test_no_image_is_seen_before_it_is_scored(
+    monkeypatch: pytest.MonkeyPatch, few: ParticleStack
+) -> None:
+    """Rows read once scoring has begun are not among those of the training."""
+    monkeypatch.setattr(mismatch, "UPDATES", 3)
+    phases: list[set[int]] = [set()]
+    take = ImageSampler.take
+
+    def collect(self: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
+        phases[-1].update(rows.tolist())
+        return take(self, rows)
+
+    def train(
+        config: RunConfig, stage: Stage, generator: mismatch.Generator, rows: Tensor
+    ) -> Discriminator:
+        phases.append(set())
+        trained = train_before(config, stage, generator, rows)
+        phases.append(set())
+        return trained
+
+    train_before = mismatch._train
+    monkeypatch.setattr(ImageSampler, "take", collect)
+    monkeypatch.setattr(mismatch, "_train", train)
+    measure_mismatch(SETTINGS, few, 1, molecule()[None], ONE, BOX)
+    _, trained, scored = phases
+    assert len(trained) > 100
+    assert len(scored) == 256
+    assert not trained & scored
 
 
 def test_a_comparison_repeats_exactly(

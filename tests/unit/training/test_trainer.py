@@ -14,6 +14,7 @@ from multicryogan.io import ParticleStack
 from multicryogan.networks import ComponentGenerator, TemplateDiscriminator
 from multicryogan.rng import Shard
 from multicryogan.training import Preview, Trainer, TrainingError, load_snapshot
+from multicryogan.training.state import load_checkpoint, save_checkpoint
 from training_data import tiny_config
 
 MODES: list[dict[str, Any]] = [
@@ -203,6 +204,20 @@ def test_a_resumed_run_in_mode_paper_repeats_too(
     second = make_trainer(stack, tmp_path / "b", changes)
     second.train()
     assert torch.equal(weights(second), weights(straight))
+
+
+def test_a_checkpoint_of_another_version_is_refused(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    trainer = make_trainer(stack, tmp_path)
+    stop_after(trainer, 1)
+    trainer.train()
+    state = load_checkpoint(tmp_path, "cpu")
+    assert state is not None
+    del state["generator"]["warp.logits"]
+    save_checkpoint(tmp_path, state)
+    with pytest.raises(InputError, match="start anew with another -o"):
+        make_trainer(stack, tmp_path)
 
 
 def test_work_after_the_last_checkpoint_is_done_again(
