@@ -4,7 +4,7 @@ python benchmarks/quality.py --structures A.pdb B.pdb -o WORK [--quick]
 
 Makes three data sets (configs/paper-*.toml, data seed 0), trains every set, mode and
 seed in turn by the command that a user would give, evaluates it, and writes
-WORK/results.jsonl (one line per run) and WORK/table.md. With the defaults that takes 27
+WORK/results.jsonl (one line per run) and WORK/table.md. With the defaults that takes 22
 hours on two cores; --quick, at 16 voxels of 10 Å, about ten minutes.
 
 The same command goes on where it was stopped: a run with a line is skipped, one that
@@ -116,7 +116,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--sets", nargs="+", choices=SETS, default=list(SETS))
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    add("--minutes", type=float, default=60.0, help="of a run in mode fast")
+    add("--minutes", type=float, default=20.0, help="of a run in mode fast")
     add("--paper-minutes", type=float, default=120.0, help="of a run in mode paper")
     add("--images", type=int, default=100_000, help="particle images in each data set")
     add("--threads", type=int, default=2)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from multicryogan.io import ParticleStack
     from multicryogan.training import Preview
 
-DEFAULT_MINUTES = 60.0
+DEFAULT_MINUTES = 20.0
 NOTHING_GIVEN = options.ParticleOptions()
 
 
@@ -32,7 +32,7 @@ def train(
     """Reconstruct the conformations of a molecule from particle images.
 
     The same command goes on with a run that was stopped. Ctrl-C stops it safely. Give
-    --time-limit (minutes) or --images; without either it trains for an hour. A run
+    --time-limit (minutes) or --images; without either it trains for 20 minutes. A run
     with --images alone repeats exactly on the same machine with the same threads.
     """
     del config  # its values are in `run` already

@@ -124,8 +124,8 @@ def test_short_names_are_in_their_table_in_a_file(
     assert (config.train.images, config.train.seed) == (5000, 7)
 
 
-def test_without_an_end_training_takes_an_hour(trained: list[RunConfig]) -> None:
-    assert config_of(trained).train.time_limit == 60
+def test_without_an_end_training_takes_20_minutes(trained: list[RunConfig]) -> None:
+    assert config_of(trained).train.time_limit == 20
 
 
 def test_with_a_number_of_images_there_is_no_time_limit(
