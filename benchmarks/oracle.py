@@ -38,7 +38,7 @@ from multicryogan.rotations import geodesic_distance_deg, super_fibonacci
 from multicryogan.synthetic import Truth, read_truth
 from multicryogan.training import open_stage
 
-BATCH = 500  # images at a time
+BATCH = 10_000  # images at a time; the slices of each are made anew
 FAR_DEG = 30.0
 
 
