@@ -68,5 +68,6 @@ def plot_conformations(
         panel_row[0].set_ylabel(name)
     for panel, m in zip(panels[0], picked, strict=True):
         panel.set_title(", ".join(f"{x:.3g}" for x in scores.states[m].coordinate))
-    figure.suptitle("projected maps by true coordinate (orange: outline of the first)")
+    # Two lines: two states make a narrow figure.
+    figure.suptitle("projected maps by true coordinate\n(orange: outline of the first)")
     return save_figure(figure, path)
