@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from multicryogan.config import RunConfig, SimulationConfig
-from multicryogan.io import write_stack, write_volume
+from multicryogan.io import read_particles, write_stack, write_volume
 from multicryogan.synthetic import simulate
 from multicryogan.tables import build, write_toml
 from multicryogan.training.build import build_generator
@@ -205,6 +205,19 @@ def no_run(command: str, *more: str) -> Arrange:
     def arrange(folder: Path) -> list[str]:
         (folder / "empty").mkdir()
         return [command, str(folder / "empty"), "-o", str(folder / "out"), *more]
+
+    return arrange
+
+
+def assigning(*more: str, voxel_size: float | None = None) -> Arrange:
+    """Assign small particles by a run of their own field of view, or another."""
+
+    def arrange(folder: Path) -> list[str]:
+        simulate(build(SimulationConfig, SMALL), folder / "data")
+        star = folder / "data" / "particles.star"
+        size = read_particles(star).pixel_size if voxel_size is None else voxel_size
+        run = make_run(folder, voxel_size=size)
+        return ["assign", run, str(star), "-o", str(folder / "out"), *more]
 
     return arrange
 

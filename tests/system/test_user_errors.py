@@ -10,6 +10,7 @@ from user_mistakes import (
     Arrange,
     a_file,
     against_truth,
+    assigning,
     bare_stack,
     damaged_run,
     full_folder,
@@ -356,6 +357,20 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ("latents.txt", "one latent per line"),
     ),
     "missing latents": (on_a_run("volumes", "--latents", "FOLDER/no.txt"), ("no.txt",)),
+    "assign by no run": (
+        words("assign", "FOLDER", "FOLDER/no.star", "-o", "FOLDER/out"),
+        ("no snapshot.safetensors", "give a run folder"),
+    ),
+    "assign no particles": (on_a_run("assign"), ("--particles",)),
+    "assign without poses": (assigning("--poses", "0"), ("--poses is 0", "give 1")),
+    "assign to too many": (
+        assigning("--conformations", "500"),
+        ("500", "--conformations"),
+    ),
+    "assign particles of another field": (
+        assigning(voxel_size=3.0),
+        ("span 192.0 Å", "span 48.0 Å", "give the particles that the run"),
+    ),
     "evaluate without truth": (on_a_run("evaluate"), ("--truth",)),
     "truth without truth": (
         on_a_run("evaluate", "--truth", "FOLDER"),

@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from multicryogan import __version__
+from multicryogan.cli.assign import assign
 from multicryogan.cli.check import check
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
@@ -34,6 +35,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     check,
     train,
     volumes,
+    assign,
     evaluate,
 )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -34,6 +35,15 @@ class Placement:
     pair_weight: Tensor
     entropy: Tensor
     log_likelihood: Tensor
+
+    @staticmethod
+    def join(parts: Sequence[Placement]) -> Placement:
+        """Put those of several blocks of images together, on the CPU."""
+        joined = {
+            field.name: torch.cat([getattr(part, field.name).cpu() for part in parts])
+            for field in fields(Placement)
+        }
+        return Placement(**joined)
 
 
 def place(found: PosePosterior, latents: Tensor, weights: Tensor) -> Placement:

@@ -9,6 +9,7 @@ from multicryogan.io.mrc import (
     write_volume,
 )
 from multicryogan.io.particles import ParticleStack, read_particles
+from multicryogan.io.relion import with_poses
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
 
@@ -21,6 +22,7 @@ __all__ = [
     "read_star",
     "read_volume",
     "whole_file",
+    "with_poses",
     "write_stack",
     "write_star",
     "write_volume",

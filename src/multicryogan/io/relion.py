@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from multicryogan.errors import InputError
 from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes, numbers
 from multicryogan.io.star import StarFile, read_star
-from multicryogan.rotations import euler_to_matrix
+from multicryogan.rotations import euler_to_matrix, matrix_to_euler
 
 _LABELS = {
     "defocus_u_angstrom": "rlnDefocusU",
@@ -77,6 +78,21 @@ def read_relion(path: Path) -> ParticleRows:
         is_premultiplied=columns.is_any("rlnCtfDataAreCtfPremultiplied", 1),
         notes=star.notes + columns.notes(),
     )
+
+
+def with_poses(table: pd.DataFrame, rotation: Tensor) -> pd.DataFrame:
+    """Copy a particle table with new angles; all other columns stay.
+
+    Args:
+        table: N rows named as in RELION.
+        rotation: (N, 3, 3) matrices A, r_image = A r_volume.
+
+    Returns:
+        The copy, with rlnAngleRot, rlnAngleTilt and rlnAnglePsi in degrees.
+    """
+    labels = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+    angles = matrix_to_euler(rotation.double())
+    return table.assign(**{k: v.numpy() for k, v in zip(labels, angles, strict=True)})
 
 
 def _particle_table(star: StarFile) -> pd.DataFrame:

@@ -23,6 +23,23 @@ class LatentPrior:
             return torch.randn(shape, generator=generator)
         return torch.rand(shape, generator=generator)
 
+    def grid(self, count: int) -> Tensor:
+        """Place one latent in the middle of each of equally probable cells.
+
+        Args:
+            count: Cells along each dimension.
+
+        Returns:
+            (count^d, d) latents; the last dimension runs fastest.
+        """
+        middle = (torch.arange(count) + 0.5) / count
+        axes = torch.meshgrid([middle] * self.dimensions, indexing="ij")
+        latents = torch.stack(axes, dim=-1).reshape(-1, self.dimensions)
+        if self.kind != "gaussian":
+            return latents
+        quantiles: Tensor = torch.special.ndtri(latents)
+        return quantiles
+
     def path(self, count: int) -> Tensor:
         """Place evenly probable steps along the first dimension: (count, d).
 

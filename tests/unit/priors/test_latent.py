@@ -36,6 +36,17 @@ def test_fewer_latents_come_from_the_same_stream() -> None:
     assert many.shape == (4, 1)
 
 
+def test_a_grid_lies_in_the_middle_of_even_cells() -> None:
+    grid = LatentPrior("uniform", 2).grid(2)
+    assert grid.tolist() == [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]]
+
+
+def test_a_gaussian_grid_cuts_the_law_into_equal_shares() -> None:
+    grid = LatentPrior("gaussian", 1).grid(4)
+    shares = torch.special.ndtr(grid[:, 0])
+    torch.testing.assert_close(shares, torch.tensor([0.125, 0.375, 0.625, 0.875]))
+
+
 def test_the_path_runs_along_the_first_dimension_of_the_box() -> None:
     path = LatentPrior("uniform", 2).path(5)
     expected = torch.tensor(
