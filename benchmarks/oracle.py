@@ -1,6 +1,6 @@
 """What single images can tell at best: the posterior under the true maps.
 
-python benchmarks/oracle.py DATA [--images 2000] [--poses 18432]
+python benchmarks/oracle.py DATA [--images 2000] [--poses 18432] [--assigned FOLDER]
 
 DATA is a folder that `multicryogan simulate` wrote, discrete or with one continuous
 coordinate, without shifts. Each image is compared with every true map in every pose,
@@ -8,7 +8,10 @@ with its own true optics and the noise spectrum of all images' rims, over all sh
 below Nyquist. No rule that looks at single images finds more right groups, or a smaller
 rms error of the coordinate, up to the steps of both grids: where images are clear the
 grid of poses limits it, and the spread that it tells is then less than its error.
-Every figure per image that a method reaches is to be quoted beside this one.
+Every figure per image that a method reaches is to be quoted beside this one:
+--assigned does so for what `multicryogan assign` wrote for the same particles, on the
+same images. Its latents are cut in two groups where two means divide them, without the
+truth, and counted in the order that fits.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,11 +63,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--poses", type=int, default=18_432)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--assigned", type=Path, help="folder that assign wrote")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     truth = read_truth(options.data)
     found = search(options.data, truth, options.images, options.poses)
     print("\n".join(report(found, truth)))
+    if options.assigned is not None:
+        with np.load(options.assigned / "latents.npz", allow_pickle=False) as arrays:
+            latent = torch.from_numpy(arrays["latent"])[found.rows, 0]
+        print(report_assigned(latent, found.rows, truth))
 
 
 def search(data: Path, truth: Truth, images: int, poses: int) -> Found:
@@ -128,6 +137,26 @@ def report(found: Found, truth: Truth) -> list[str]:
         f"error {error:.2f} {truth.unit} (prior mean: {prior:.2f}), told spread "
         f"{placement.latent_spread[:, 0].square().mean().sqrt():.2f}",
     ]
+
+
+def report_assigned(latent: Tensor, rows: Tensor, truth: Truth) -> str:
+    """Say how well latents (B,) of some particles tell their conformations."""
+    state = truth.state[rows]
+    if (state < 0).any():
+        rank = spearman(latent, truth.coordinates[rows, 0])
+        return f"assigned, posterior mean: rank correlation {abs(rank):.3f}"
+    group = latent > two_means(latent)
+    right = max((group == state, group != state), key=lambda hits: int(hits.sum()))
+    return f"assigned, in the right group: {_share(right)}"
+
+
+def two_means(values: Tensor) -> float:
+    """Cut where the means of both sides are equally far (k-means with two means)."""
+    cut = float(values.min() + values.max()) / 2
+    for _ in range(100):
+        above = values > cut
+        cut = float(values[above].mean() + values[~above].mean()) / 2
+    return cut
 
 
 def _share(hits: Tensor) -> str:

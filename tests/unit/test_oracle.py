@@ -71,3 +71,21 @@ def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
         for side in (told, own)
     ]
     torch.testing.assert_close(*map(torch.tensor, numbers), atol=1.0, rtol=0)
+
+
+def test_two_means_divide_uneven_groups() -> None:
+    values = torch.cat((0.1 + 0.1 * torch.rand(30), 0.6 + 0.3 * torch.rand(300)))
+    assert 0.2 < oracle.two_means(values) < 0.6
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_assigned_groups_are_counted_in_either_order(sign: int, tmp_path: Path) -> None:
+    simulate(
+        SimulationConfig(images=40, law=LawConfig(kind="discrete")), tmp_path / "d"
+    )
+    truth = read_truth(tmp_path / "d")
+    rows = torch.arange(40)
+    latent = 0.5 + sign * (truth.state - 0.5) * 0.6
+    latent[3] = 1 - latent[3]
+    told = oracle.report_assigned(latent, rows, truth)
+    assert told.startswith("assigned, in the right group: 97.5 +-")
