@@ -33,9 +33,10 @@ def assign(
 
     Writes latents.csv and latents.npz: per particle the posterior mean and spread of
     the latent, the best conformation, log-likelihood, weight of the best pair of
-    conformation and pose, and entropy. For particles of a .star file also
-    particles_assigned.star with RELION's angles and classes (1: the first
-    conformation), all other columns as they were. Shifts are not searched.
+    conformation and pose, and entropy. Beside them the maps of the conformations, which
+    poses refer to, and for particles of a .star file particles_assigned.star with
+    RELION's angles and classes (1 is class_001.mrc), all other columns as they were.
+    Shifts are not searched.
     """
     from rich.progress import Progress
 
@@ -65,18 +66,22 @@ def assign(
             device=where,
             progress=lambda done, total: bar.update(task, completed=done),
         )
-    write_assignment(found, stack, output)
+    write_assignment(found, stack, voxel_size, output)
     print(f"done: {len(stack):,} particles in {output}")
     return 0
 
 
-def write_assignment(found: Assignment, stack: ParticleStack, output: Path) -> None:
-    """Write the tables of a user and, for RELION's particles, of RELION."""
+def write_assignment(
+    found: Assignment, stack: ParticleStack, voxel_size: float, output: Path
+) -> None:
+    """Write the maps, the tables and, for RELION's particles, its table."""
     import numpy as np
     import pandas as pd
 
-    from multicryogan.io import whole_file, with_poses, write_star
+    from multicryogan.io import whole_file, with_poses, write_star, write_volume
 
+    for number, volume in enumerate(found.volumes, start=1):
+        write_volume(output / f"class_{number:03d}.mrc", volume, voxel_size)
     placement = found.placement
     arrays = {
         "latent": placement.latent,

@@ -11,6 +11,7 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.errors import InputError
+from multicryogan.evaluation import align_neighbours
 from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import ImageLaw, pose_posterior
 from multicryogan.inference.posterior import Placement, place
@@ -33,11 +34,14 @@ class Assignment:
 
     Attributes:
         latents: (V, d) conformations that were compared.
+        volumes: (V, D, D, D) their densities, each laid on its neighbour; poses refer
+            to these.
         rotation: (N, 3, 3) best matrices A, r_image = A r_volume.
         placement: The posterior of every particle.
     """
 
     latents: Tensor
+    volumes: Tensor
     rotation: Tensor
     placement: Placement
 
@@ -90,6 +94,9 @@ def assign(
 ) -> Assignment:
     """Compare every particle with conformations in a grid of poses.
 
+    A generator makes each conformation in a frame of its own. They are laid on each
+    other first, so that poses have one frame as far as shapes allow.
+
     Each image is taken through its own CTF and the noise spectrum of all rims, at the
     box of the generator. Shifts are not searched.
 
@@ -109,7 +116,8 @@ def assign(
     box = generator.box
     stage = open_stage(config, stack, sign, box, Shard(), device)
     generator = generator.to(device)
-    volumes = torch.cat([generator(latent[None].to(device)) for latent in latents])
+    made = torch.cat([generator(latent[None].to(device)) for latent in latents])
+    volumes = align_neighbours(made.cpu(), latents)[0].to(device)
     rotations = super_fibonacci(poses).to(volumes)
     law = ImageLaw(rotations, stage.spectra.rim, stage.pixel_size, box // 2 - 1)
     block = max(1, BLOCK // box**2)
@@ -120,7 +128,12 @@ def assign(
         if progress is not None:
             progress(int(rows[-1]) + 1, len(stack))
     placement = Placement.join(parts)
-    return Assignment(latents, rotations.cpu()[placement.pose], placement)
+    return Assignment(
+        latents=latents,
+        volumes=volumes.cpu(),
+        rotation=rotations.cpu()[placement.pose],
+        placement=placement,
+    )
 
 
 def _read(sampler: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
