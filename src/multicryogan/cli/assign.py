@@ -35,8 +35,8 @@ def assign(
     the latent, the best conformation, log-likelihood, weight of the best pair of
     conformation and pose, and entropy. Beside them the maps of the conformations, which
     poses refer to, and for particles of a .star file particles_assigned.star with
-    RELION's angles and classes (1 is class_001.mrc), all other columns as they were.
-    Shifts are not searched.
+    RELION's angles, origins and classes (1 is class_001.mrc), all other columns as they
+    were. Shifts are not searched: origins are those of a map within its class.
     """
     from rich.progress import Progress
 
@@ -95,6 +95,7 @@ def write_assignment(
     stored["conformation_latents"] = found.latents.numpy()
     stored["conformation_weight"] = placement.conformation_weight.numpy()
     stored["rotation"] = found.rotation.numpy()
+    stored["shift_angstrom"] = found.shift_angstrom.numpy()
     with whole_file(output / NPZ) as path, path.open("wb") as file:
         np.savez(file, allow_pickle=False, **stored)
     columns = {"particle": np.arange(1, len(stack) + 1)}
@@ -107,7 +108,7 @@ def write_assignment(
         pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
     if stack.path.suffix.lower() != ".star":
         return
-    table = with_poses(stack.table, found.rotation).assign(
+    table = with_poses(stack.table, found.rotation, found.shift_angstrom).assign(
         rlnClassNumber=placement.conformation.numpy() + 1,
         rlnMaxValueProbDistribution=placement.pair_weight.numpy(),
         rlnLogLikeliContribution=placement.log_likelihood.numpy(),

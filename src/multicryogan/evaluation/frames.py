@@ -9,7 +9,7 @@ from torch import Tensor
 
 from multicryogan.evaluation.alignment import JOINT_BOX, candidates_each, prepare
 from multicryogan.evaluation.fsc import check_cubes
-from multicryogan.evaluation.rigid import FINER, mirror, move, refine
+from multicryogan.evaluation.rigid import FINER, REFLECT, mirror, move, refine
 
 AT_ONCE = 8  # pairs refined together
 
@@ -25,6 +25,25 @@ class Frames:
     def apply(self, volumes: Tensor) -> Tensor:
         """Move (N, D, D, D) volumes, each by its own motion."""
         return move(handed(volumes, self.is_mirrored), self.rotation, self.shift)
+
+    def poses(self, rotation: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn poses of volumes into poses of the moved volumes, with the same images.
+
+        A point p of a volume stands at r = R M p + t once it is moved, M its mirror or
+        nothing. Images do not change when M stands on the left as well.
+
+        Args:
+            rotation: (B, 3, 3) matrices A, r_image = A r_volume.
+            index: (B,) the volume that each belongs to.
+
+        Returns:
+            (B, 3, 3) matrices M A M R^T, and (B, 2) where the particle then sits in
+            voxels (x, y).
+        """
+        turn, shift = self.rotation[index], self.shift[index]
+        reflect = torch.where(self.is_mirrored[index, None], REFLECT, torch.ones(3))
+        moved = reflect[:, :, None] * rotation * reflect[:, None] @ turn.mT
+        return moved, -(moved @ shift[:, :, None])[:, :2, 0]
 
     def joined(self, other: Frames) -> Frames:
         """Append the motions of other volumes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.errors import InputError
-from multicryogan.evaluation import align_neighbours
+from multicryogan.evaluation import neighbour_frames
 from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import ImageLaw, pose_posterior
 from multicryogan.inference.posterior import Placement, place
@@ -37,12 +37,15 @@ class Assignment:
         volumes: (V, D, D, D) their densities, each laid on its neighbour; poses refer
             to these.
         rotation: (N, 3, 3) best matrices A, r_image = A r_volume.
+        shift_angstrom: (N, 2) (x, y) where the particle sits: a volume that was laid
+            on another may have moved from the centre.
         placement: The posterior of every particle.
     """
 
     latents: Tensor
     volumes: Tensor
     rotation: Tensor
+    shift_angstrom: Tensor
     placement: Placement
 
 
@@ -95,7 +98,7 @@ def assign(
     """Compare every particle with conformations in a grid of poses.
 
     A generator makes each conformation in a frame of its own. They are laid on each
-    other first, so that poses have one frame as far as shapes allow.
+    other afterwards, and their poses with them: one frame, as far as shapes allow.
 
     Each image is taken through its own CTF and the noise spectrum of all rims, at the
     box of the generator. Shifts are not searched.
@@ -116,8 +119,7 @@ def assign(
     box = generator.box
     stage = open_stage(config, stack, sign, box, Shard(), device)
     generator = generator.to(device)
-    made = torch.cat([generator(latent[None].to(device)) for latent in latents])
-    volumes = align_neighbours(made.cpu(), latents)[0].to(device)
+    volumes = torch.cat([generator(latent[None].to(device)) for latent in latents])
     rotations = super_fibonacci(poses).to(volumes)
     law = ImageLaw(rotations, stage.spectra.rim, stage.pixel_size, box // 2 - 1)
     block = max(1, BLOCK // box**2)
@@ -128,10 +130,15 @@ def assign(
         if progress is not None:
             progress(int(rows[-1]) + 1, len(stack))
     placement = Placement.join(parts)
+    frames = neighbour_frames(volumes.cpu(), latents)
+    rotation, shift = frames.poses(
+        rotations.cpu()[placement.pose], placement.conformation
+    )
     return Assignment(
         latents=latents,
-        volumes=volumes.cpu(),
-        rotation=rotations.cpu()[placement.pose],
+        volumes=frames.apply(volumes.cpu()),
+        rotation=rotation,
+        shift_angstrom=stage.pixel_size * shift,
         placement=placement,
     )
 

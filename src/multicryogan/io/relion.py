@@ -27,6 +27,8 @@ _LABELS = {
     "amplitude_contrast": "rlnAmplitudeContrast",
     "pixel_size": "rlnImagePixelSize",
 }
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
 _ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
 
 
@@ -80,19 +82,25 @@ def read_relion(path: Path) -> ParticleRows:
     )
 
 
-def with_poses(table: pd.DataFrame, rotation: Tensor) -> pd.DataFrame:
-    """Copy a particle table with new angles; all other columns stay.
+def with_poses(
+    table: pd.DataFrame, rotation: Tensor, shift_angstrom: Tensor
+) -> pd.DataFrame:
+    """Copy a particle table with new angles and origins; all other columns stay.
 
     Args:
         table: N rows named as in RELION.
         rotation: (N, 3, 3) matrices A, r_image = A r_volume.
+        shift_angstrom: (N, 2) (x, y) where the particles sit.
 
     Returns:
-        The copy, with rlnAngleRot, rlnAngleTilt and rlnAnglePsi in degrees.
+        The copy, with rlnAngleRot, rlnAngleTilt and rlnAnglePsi in degrees and
+        rlnOriginXAngst and rlnOriginYAngst, the shift that centres an image. Origins
+        in pixels (RELION 3.0) are left out: they would speak of another pose.
     """
-    labels = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-    angles = matrix_to_euler(rotation.double())
-    return table.assign(**{k: v.numpy() for k, v in zip(labels, angles, strict=True)})
+    angles = zip(_ANGLES, matrix_to_euler(rotation.double()), strict=True)
+    origins = zip(_ORIGINS, -shift_angstrom.double().T, strict=True)
+    old = table.drop(columns=["rlnOriginX", "rlnOriginY"], errors="ignore")
+    return old.assign(**{label: x.numpy() for label, x in (*angles, *origins)})
 
 
 def _particle_table(star: StarFile) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import torch
 
 from evaluation_phantoms import asymmetric_points, blobs, hinge
 from multicryogan.evaluation import (
+    Frames,
     align,
     align_neighbours,
     apply_alignment,
@@ -12,6 +13,7 @@ from multicryogan.evaluation import (
     fsc,
 )
 from multicryogan.evaluation.rigid import mirror, move
+from multicryogan.imaging import project, shift_images
 from multicryogan.rng import stream
 from multicryogan.rotations import geodesic_distance_deg, random_rotations
 
@@ -98,3 +100,18 @@ def test_a_shift_of_a_quarter_box_is_found(is_mirrored: bool) -> None:
     seen = points * REFLECT if is_mirrored else points
     found = align(blobs(24, points), blobs(24, seen @ rotation.T + shift))
     assert (found.shift - shift).norm() < 0.2
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_poses_follow_a_volume_that_is_moved(is_mirrored: bool) -> None:
+    """The image of the moved volume at the new pose, shifted, is that of the old."""
+    box, index = 32, torch.zeros(3, dtype=torch.int64)
+    volume = blobs(box, asymmetric_points(box, seed=2), 2.0)[None]
+    rotation, shift = pose(4)
+    frames = Frames(rotation[None], shift[None], torch.tensor([is_mirrored]))
+    old = random_rotations((3,), stream(9, "pose"))
+    new, where = frames.poses(old, index)
+    torch.testing.assert_close(torch.linalg.det(new), torch.ones(3))
+    before = project(volume, old[None])
+    after = shift_images(project(frames.apply(volume), new[None]), where[None], 1.0)
+    assert (after - before).norm() / before.norm() < 0.03

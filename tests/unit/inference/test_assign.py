@@ -16,6 +16,7 @@ from multicryogan.cli.assign import assign as assign_command
 from multicryogan.cli.assign import write_assignment
 from multicryogan.config import LawConfig, SimulationConfig, run_config
 from multicryogan.errors import InputError
+from multicryogan.evaluation.rigid import mirror, move
 from multicryogan.imaging import project
 from multicryogan.inference import (
     Assignment,
@@ -25,10 +26,15 @@ from multicryogan.inference import (
 )
 from multicryogan.io import ParticleStack, read_particles, read_star
 from multicryogan.networks import Generator
-from multicryogan.rotations import geodesic_distance_deg
+from multicryogan.rng import stream
+from multicryogan.rotations import (
+    geodesic_distance_deg,
+    random_rotations,
+    super_fibonacci,
+)
 from multicryogan.synthetic import Truth, read_truth, simulate
 
-BOX, IMAGES = 16, 120
+BOX, IMAGES, POSES = 16, 120, 6_000
 
 
 class Known(Generator):
@@ -75,10 +81,17 @@ def stack(data: Path) -> ParticleStack:
 
 
 @pytest.fixture(scope="module")
-def found(truth: Truth, stack: ParticleStack) -> Assignment:
+def model(truth: Truth) -> Tensor:
+    """Both states as a generator might make them: the second turned, in the mirror."""
+    turn = random_rotations((1,), stream(0, "turn"))
+    second = move(mirror(truth.maps[1:]), turn, torch.zeros(1, 3))
+    return torch.cat((truth.maps[:1], second))
+
+
+@pytest.fixture(scope="module")
+def found(model: Tensor, stack: ParticleStack) -> Assignment:
     config = run_config({"data": {"box": BOX}})
-    latents = latent_grid(config, 2)
-    return assign(Known(truth.maps), config, stack, 1, latents, 6_000)
+    return assign(Known(model), config, stack, 1, latent_grid(config, 2), POSES)
 
 
 def test_particles_are_placed_where_they_are(found: Assignment, truth: Truth) -> None:
@@ -98,19 +111,19 @@ def test_a_latent_is_the_mean_of_the_cells(found: Assignment) -> None:
 def test_blocks_of_images_change_nothing(
     monkeypatch: pytest.MonkeyPatch,
     found: Assignment,
-    truth: Truth,
+    model: Tensor,
     stack: ParticleStack,
 ) -> None:
     monkeypatch.setattr("multicryogan.inference.assignment.BLOCK", 50 * BOX**2)
     monkeypatch.setattr("multicryogan.inference.assignment.READ", 7 * BOX**2)
     told: list[tuple[int, int]] = []
     again = assign(
-        Known(truth.maps),
+        Known(model),
         run_config({"data": {"box": BOX}}),
         stack,
         1,
         found.latents,
-        6_000,
+        POSES,
         progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(50, IMAGES), (100, IMAGES), (IMAGES, IMAGES)]
@@ -129,11 +142,16 @@ def written(
     return folder
 
 
-def reprojected(volume: Tensor, angles: list[float]) -> np.ndarray[Any, Any]:
-    """Sum a volume along z after turning it by RELION's angles, in real space."""
+def reprojected(
+    volume: Tensor, angles: list[float], origin: list[float]
+) -> np.ndarray[Any, Any]:
+    """Sum a volume along z after turning it by RELION's angles, in real space.
+
+    RELION's origin, in pixels, is the shift that centres the image.
+    """
     half = BOX // 2
     z, y, x = np.meshgrid(*[np.arange(BOX) - half] * 3, indexing="ij")
-    points = np.stack((x, y, z), axis=-1).reshape(-1, 3)
+    points = np.stack((x + origin[0], y + origin[1], z), axis=-1).reshape(-1, 3)
     # SciPy's ZYZ turns the image's frame into the volume's (docs/conventions.md).
     turned = Rotation.from_euler("ZYZ", angles, degrees=True).apply(points)
     places = turned[:, ::-1].T + half
@@ -142,18 +160,23 @@ def reprojected(volume: Tensor, angles: list[float]) -> np.ndarray[Any, Any]:
 
 
 def test_exported_angles_reproject_to_the_images_of_the_model(
-    written: Path, found: Assignment
+    written: Path, found: Assignment, model: Tensor
 ) -> None:
     table = read_star(written / "particles_assigned.star").find("particles")
     assert table is not None
-    for row in range(8):
+    assert set(table["rlnClassNumber"][:20]) == {1, 2}
+    for row in range(20):
         name = f"class_{int(table['rlnClassNumber'][row]):03d}.mrc"
         volume = torch.from_numpy(mrcfile.read(written / name).copy())
         names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
         angles = [float(table[name][row]) for name in names]
-        ours = project(volume[None], found.rotation[row][None, None])[0, 0]
-        other = reprojected(volume, angles)
-        assert np.corrcoef(ours.flatten(), other.flatten())[0, 1] > 0.99
+        origin = [float(table[f"rlnOrigin{axis}Angst"][row]) / 10.0 for axis in "XY"]
+        # The model's image: its own volume, before any was laid on another.
+        own = model[int(found.placement.conformation[row])]
+        pose = super_fibonacci(POSES)[int(found.placement.pose[row])].float()
+        image = project(own[None], pose[None, None])[0, 0]
+        other = reprojected(volume, angles, origin)
+        assert np.corrcoef(image.flatten(), other.flatten())[0, 1] > 0.99
 
 
 def test_all_other_columns_survive(written: Path, data: Path) -> None:
@@ -173,7 +196,10 @@ def test_what_was_written_reads_as_poses(
     again = read_particles(written / "particles_assigned.star", datadir=data)
     rotations = again.rotations()
     assert rotations is not None
-    torch.testing.assert_close(rotations, found.rotation, atol=1e-5, rtol=0)
+    torch.testing.assert_close(rotations, found.rotation, atol=1e-4, rtol=0)
+    shifts = again.shifts_angstrom()
+    assert shifts is not None
+    torch.testing.assert_close(shifts, found.shift_angstrom, atol=1e-4, rtol=0)
 
 
 def test_both_tables_hold_every_particle(written: Path, found: Assignment) -> None:
