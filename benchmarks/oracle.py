@@ -10,8 +10,8 @@ rms error of the coordinate, up to the steps of both grids: where images are cle
 grid of poses limits it, and the spread that it tells is then less than its error.
 Every figure per image that a method reaches is to be quoted beside this one:
 --assigned does so for what `multicryogan assign` wrote for the same particles, on the
-same images. Its latents are cut in two groups where two means divide them, without the
-truth, and counted in the order that fits.
+same images. Its latents are cut in two groups where neighbouring class maps differ
+most, without the truth, and counted in the order that fits.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
+from multicryogan.evaluation import fsc, fsc_area
 from multicryogan.evaluation.order import spearman
 from multicryogan.inference import (
     ImageLaw,
@@ -36,7 +37,7 @@ from multicryogan.inference import (
     place,
     pose_posterior,
 )
-from multicryogan.io import read_particles
+from multicryogan.io import read_particles, read_volume
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import geodesic_distance_deg, super_fibonacci
 from multicryogan.synthetic import Truth, read_truth
@@ -72,7 +73,10 @@ def main() -> None:
     if options.assigned is not None:
         with np.load(options.assigned / "latents.npz", allow_pickle=False) as arrays:
             latent = torch.from_numpy(arrays["latent"])[found.rows, 0]
-        print(report_assigned(latent, found.rows, truth))
+            places = torch.from_numpy(arrays["conformation_latents"])[:, 0]
+        files = sorted(options.assigned.glob("class_*.mrc"))
+        maps = torch.stack([read_volume(file).values for file in files])
+        print(report_assigned(latent, jump(maps, places), found.rows, truth))
 
 
 def search(data: Path, truth: Truth, images: int, poses: int) -> Found:
@@ -139,24 +143,22 @@ def report(found: Found, truth: Truth) -> list[str]:
     ]
 
 
-def report_assigned(latent: Tensor, rows: Tensor, truth: Truth) -> str:
+def report_assigned(latent: Tensor, cut: float, rows: Tensor, truth: Truth) -> str:
     """Say how well latents (B,) of some particles tell their conformations."""
     state = truth.state[rows]
     if (state < 0).any():
         rank = spearman(latent, truth.coordinates[rows, 0])
         return f"assigned, posterior mean: rank correlation {abs(rank):.3f}"
-    group = latent > two_means(latent)
+    group = latent > cut
     right = max((group == state, group != state), key=lambda hits: int(hits.sum()))
     return f"assigned, in the right group: {_share(right)}"
 
 
-def two_means(values: Tensor) -> float:
-    """Cut where the means of both sides are equally far (k-means with two means)."""
-    cut = float(values.min() + values.max()) / 2
-    for _ in range(100):
-        above = values > cut
-        cut = float(values[above].mean() + values[~above].mean()) / 2
-    return cut
+def jump(maps: Tensor, places: Tensor) -> float:
+    """Find the latent between the two neighbouring maps that are least alike."""
+    alike = fsc_area(fsc(maps[:-1], maps[1:]))
+    first = int(alike.argmin())
+    return float(places[first] + places[first + 1]) / 2
 
 
 def _share(hits: Tensor) -> str:

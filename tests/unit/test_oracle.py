@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from evaluation_phantoms import hinge
 from multicryogan.config import LawConfig, SimulationConfig
 from multicryogan.synthetic import read_truth, simulate
 
@@ -73,9 +74,10 @@ def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
     torch.testing.assert_close(*map(torch.tensor, numbers), atol=1.0, rtol=0)
 
 
-def test_two_means_divide_uneven_groups() -> None:
-    values = torch.cat((0.1 + 0.1 * torch.rand(30), 0.6 + 0.3 * torch.rand(300)))
-    assert 0.2 < oracle.two_means(values) < 0.6
+def test_groups_are_cut_where_neighbouring_maps_differ_most() -> None:
+    maps = hinge(16, [0, 1, 2, 30, 31])
+    places = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert oracle.jump(maps, places) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -87,5 +89,5 @@ def test_assigned_groups_are_counted_in_either_order(sign: int, tmp_path: Path) 
     rows = torch.arange(40)
     latent = 0.5 + sign * (truth.state - 0.5) * 0.6
     latent[3] = 1 - latent[3]
-    told = oracle.report_assigned(latent, rows, truth)
+    told = oracle.report_assigned(latent, 0.5, rows, truth)
     assert told.startswith("assigned, in the right group: 97.5 +-")
