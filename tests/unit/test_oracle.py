@@ -1,32 +1,17 @@
 """The bound of what single images tell, on images that tell nearly all."""
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from benchmark_files import load_benchmark
 from evaluation_phantoms import hinge
 from multicryogan.config import LawConfig, SimulationConfig
 from multicryogan.synthetic import read_truth, simulate
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "oracle.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("oracle", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["oracle"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-oracle = load()
+oracle = load_benchmark("oracle")
 
 
 def report(folder: Path, law: LawConfig, snr_db: float) -> dict[str, str]:

@@ -1,39 +1,25 @@
 """The benchmark of quality: what it counts, what it skips, what it shows."""
 
 import functools
-import importlib.util
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from benchmark_files import BENCHMARKS, load_benchmark
 from evaluation_phantoms import hinge
 from multicryogan.errors import InputError
 from multicryogan.evaluation import score
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COORDINATES = torch.tensor([0.0, 20.0, 40.0])
 
 
-def load(name: str) -> ModuleType:
-    """Import a benchmark by its path, under the name by which others import it."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-quality_table = load("quality_table")  # first: quality imports it
-quality = load("quality")
+quality_table = load_benchmark("quality_table")  # first: quality imports it
+quality = load_benchmark("quality")
 JOB = quality.Job("continuous", "fast", 0, 60.0, 100_000, 32, 2, "cpu")
 
 

@@ -45,7 +45,7 @@ def volumes(
     rows = []
     with torch.no_grad():
         maps = torch.cat([generator(point[None]) for point in points])
-    laid, is_mirrored = align_neighbours(maps, points)
+    laid, frames = align_neighbours(maps, points)
     for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
@@ -53,10 +53,11 @@ def volumes(
     names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
     with whole_file(output / "latents.csv") as path:
         path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
-    if is_mirrored.any():
+    mirrored = int(frames.is_mirrored.sum())
+    if mirrored > 0:
         print(
-            f"{int(is_mirrored.sum())} of {len(points)} maps had the other hand than "
-            "the first and were mirrored: images do not tell the hand"
+            f"{mirrored} of {len(points)} maps had the other hand than the first and "
+            "were mirrored: images do not tell the hand"
         )
     print(
         f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "

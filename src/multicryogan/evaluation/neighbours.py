@@ -15,7 +15,7 @@ GAIN = 0.02  # of correlation: less is no reason to jump
 
 def align_neighbours(
     volumes: Tensor, latents: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Frames]:
     """Take out rotations, shifts and changes of hand along the latent.
 
     Args:
@@ -23,13 +23,12 @@ def align_neighbours(
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
 
     Returns:
-        (N, D, D, D) moved densities and (N,) whether each was mirrored: see
-        `neighbour_frames`.
+        (N, D, D, D) moved densities, and the motions: see `neighbour_frames`.
     """
     frames = neighbour_frames(volumes, latents)
     # The first does not move: interpolation would only blur it.
     moved = frames.part(slice(1, None)).apply(volumes[1:])
-    return torch.cat((volumes[:1], moved)), frames.is_mirrored
+    return torch.cat((volumes[:1], moved)), frames
 
 
 def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:

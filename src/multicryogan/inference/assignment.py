@@ -11,7 +11,7 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.errors import InputError
-from multicryogan.evaluation import neighbour_frames
+from multicryogan.evaluation import align_neighbours
 from multicryogan.imaging import CTFParams
 from multicryogan.inference.likelihood import ImageLaw, pose_posterior
 from multicryogan.inference.posterior import Placement, place
@@ -130,13 +130,13 @@ def assign(
         if progress is not None:
             progress(int(rows[-1]) + 1, len(stack))
     placement = Placement.join(parts)
-    frames = neighbour_frames(volumes.cpu(), latents)
+    laid, frames = align_neighbours(volumes.cpu(), latents)
     rotation, shift = frames.poses(
         rotations.cpu()[placement.pose], placement.conformation
     )
     return Assignment(
         latents=latents,
-        volumes=frames.apply(volumes.cpu()),
+        volumes=laid,
         rotation=rotation,
         shift_angstrom=stage.pixel_size * shift,
         placement=placement,

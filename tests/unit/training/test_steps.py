@@ -1,6 +1,7 @@
 """Each update moves its own player, in the game of its kind of discriminator."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from multicryogan.training.steps import discriminator_step, generator_step
 
 BOX, COUNT = 8, 16
 KINDS = ["templates", "pooled"]
+GAMES = [("templates", relativistic_loss), ("pooled", wasserstein_loss)]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_discriminator(kind: str) -> Discriminator:
@@ -70,42 +73,21 @@ def step_discriminator(
     return discriminator_step(discriminator, optimizer, real, fake, penalty_weight, mix)
 
 
-def test_templates_play_the_relativistic_game() -> None:
-    discriminator, real, fake = (
-        make_discriminator("templates"),
-        views(noise()),
-        views(noise()),
-    )
+@pytest.mark.parametrize(("kind", "loss"), GAMES)
+def test_each_discriminator_plays_its_game(kind: str, loss: Loss) -> None:
+    discriminator, real, fake = make_discriminator(kind), views(noise()), views(noise())
     scores = score(discriminator, real), score(discriminator, fake)
     told = step_discriminator(discriminator, real, fake)
-    torch.testing.assert_close(told["discriminator_loss"], relativistic_loss(*scores))
+    torch.testing.assert_close(told["discriminator_loss"], loss(*scores))
 
 
-def test_templates_play_the_relativistic_game_against_the_generator() -> None:
-    discriminator, generator = make_discriminator("templates"), make_generator()
+@pytest.mark.parametrize(("kind", "loss"), GAMES)
+def test_each_plays_that_game_against_the_generator(kind: str, loss: Loss) -> None:
+    discriminator, generator = make_discriminator(kind), make_generator()
     real, fake = views(noise()), views(generator(torch.randn(COUNT, 4)))
     scores = score(discriminator, fake), score(discriminator, real)
     told = step_generator(discriminator, generator, real, fake)
-    torch.testing.assert_close(told["generator_loss"], relativistic_loss(*scores))
-
-
-def test_the_pooled_discriminator_plays_the_game_of_wasserstein() -> None:
-    discriminator, real, fake = (
-        make_discriminator("pooled"),
-        views(noise()),
-        views(noise()),
-    )
-    scores = score(discriminator, real), score(discriminator, fake)
-    told = step_discriminator(discriminator, real, fake)
-    torch.testing.assert_close(told["discriminator_loss"], wasserstein_loss(*scores))
-
-
-def test_the_pooled_discriminator_plays_that_game_against_the_generator() -> None:
-    discriminator, generator = make_discriminator("pooled"), make_generator()
-    real, fake = views(noise()), views(generator(torch.randn(COUNT, 4)))
-    scores = score(discriminator, fake), score(discriminator, real)
-    told = step_generator(discriminator, generator, real, fake)
-    torch.testing.assert_close(told["generator_loss"], wasserstein_loss(*scores))
+    torch.testing.assert_close(told["generator_loss"], loss(*scores))
 
 
 @pytest.mark.parametrize("kind", KINDS)
