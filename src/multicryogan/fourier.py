@@ -44,6 +44,20 @@ def shell_index(box: int, ndim: int = 2, *, like: Tensor) -> Tensor:
     return _shell_index(box, ndim).to(like.device, copy=True)
 
 
+def frequency_radius(box: int, ndim: int = 2, *, like: Tensor) -> Tensor:
+    """Measure |k| of every rfft mode.
+
+    Args:
+        box: Side D in pixels or voxels.
+        ndim: 2 for images, 3 for volumes.
+        like: Tensor that gives dtype and device.
+
+    Returns:
+        (D, D//2+1) or (D, D, D//2+1) radii in Fourier pixels.
+    """
+    return _radius(box, ndim).to(device=like.device, dtype=like.dtype, copy=True)
+
+
 def shell_weights(box: int, ndim: int = 2, *, like: Tensor | None = None) -> Tensor:
     """Count how often each rfft mode stands in the full transform.
 

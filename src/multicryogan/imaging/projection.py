@@ -120,7 +120,7 @@ def sample_modes(volume: Tensor, rotation: Tensor, modes: SliceModes) -> Tensor:
     points = torch.where(is_opposite[..., None], -points, points)
     # One grid point to spare: a rounding error may cross the outermost one.
     reach = math.floor(modes.radius * PADDING) + 2
-    grids = _gridded_transform(volume, reach)
+    grids = gridded_transform(volume, reach)
 
     together = max(1, SAMPLES_AT_ONCE // is_opposite[0].numel())  # volumes
     pairs = zip(
@@ -131,13 +131,20 @@ def sample_modes(volume: Tensor, rotation: Tensor, modes: SliceModes) -> Tensor:
     values = torch.cat([_interpolate(grid, at, reach) for grid, at in pairs])
     values = values.view_as(is_opposite)
     values = torch.where(is_opposite, values.conj(), values)
-    # The slice turns about the centre voxel, an rfft2 counts from the corner pixel.
+    return values * centre_phase(modes, values.real)
+
+
+def centre_phase(modes: SliceModes, like: Tensor) -> Tensor:
+    """(K,) factors that move the centre of a slice to pixel D // 2.
+
+    A slice turns about the centre voxel, an rfft2 counts from the corner pixel.
+    """
     turns = modes.frequency.sum(-1) * (modes.box // 2) % modes.box  # of 1 / D
-    angle = turns.to(volume.dtype) * (-2 * math.pi / modes.box)
-    return values * torch.polar(torch.ones_like(angle), angle)
+    angle = turns.to(like.dtype) * (-2 * math.pi / modes.box)
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def _gridded_transform(volume: Tensor, reach: int) -> Tensor:
+def gridded_transform(volume: Tensor, reach: int) -> Tensor:
     """(V, S, S, H) padded transforms of volumes divided by the kernel's transform.
 
     z and y run from -reach to reach + 1, x from -1 to reach + 1. So few frequencies
@@ -158,26 +165,46 @@ def _gridded_transform(volume: Tensor, reach: int) -> Tensor:
 
 def _interpolate(grids: Tensor, points: Tensor, reach: int) -> Tensor:
     """(v, N) values of v gridded transforms at points (v, N, 3), x >= 0."""
-    count, side, _, width = grids.shape
-    device = grids.device
+    count, points_each = len(grids), grids[0].numel()
+    first = torch.arange(count, device=grids.device)[:, None] * points_each
+    flat = grids.flatten()
+    values = []
+    for part in torch.split(points, max(1, SAMPLES_AT_ONCE // count), dim=1):
+        own = first.expand(part.shape[:2]).flatten()
+        index, weights = neighbours(part.flatten(0, 1), reach, own)
+        nearby = flat.index_select(0, index.flatten())
+        summed = (nearby.view_as(weights) * weights).sum(-1)
+        values.append(summed.view(part.shape[:2]))
+    return torch.cat(values, dim=1)
+
+
+def neighbours(
+    points: Tensor, reach: int, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """List the grid points under the kernel at each of N points, and their weights.
+
+    Args:
+        points: (N, 3) (x, y, z) in padded Fourier pixels, x >= 0.
+        reach: As of `gridded_transform`.
+        first: (N,) where the grid of each point starts, when there are several.
+
+    Returns:
+        (N, 64) int64 places in flattened (S, S, H) grids, and (N, 64) weights.
+    """
+    side, width, device = 2 * reach + 2, reach + 3, points.device
     strides = torch.tensor((1, width, side * width), device=device)
     taps = torch.tensor(TAPS, device=device)
     # Offsets of the 64 neighbours, counted from the voxel of zero frequency.
     zy = (taps + reach)[:, None] * strides[2] + (taps + reach) * strides[1]
-    neighbours = (zy.flatten()[:, None] + (taps + 1)).flatten()  # (64,)
-    first = torch.arange(count, device=device)[:, None] * (side * side * width)
-    flat = grids.flatten()
-    values = []
-    for part in torch.split(points, max(1, SAMPLES_AT_ONCE // count), dim=1):
-        below = part.floor()  # its gradient is zero
-        x, y, z = _kernel_weights(part - below).flatten(0, 1).unbind(1)  # (n, 4)
-        weights = (z[:, :, None] * y[:, None, :]).flatten(1)  # (n, 16)
-        weights = (weights[:, :, None] * x[:, None, :]).flatten(1)  # (n, 64)
-        start = ((below.long() * strides).sum(-1) + first).flatten()
-        nearby = flat.index_select(0, (start[:, None] + neighbours).flatten())
-        summed = (nearby.view_as(weights) * weights).sum(-1)
-        values.append(summed.view(part.shape[:2]))
-    return torch.cat(values, dim=1)
+    around = (zy.flatten()[:, None] + (taps + 1)).flatten()  # (64,)
+    below = points.floor()  # its gradient is zero
+    x, y, z = _kernel_weights(points - below).unbind(1)  # (N, 4)
+    weights = (z[:, :, None] * y[:, None, :]).flatten(1)  # (N, 16)
+    weights = (weights[:, :, None] * x[:, None, :]).flatten(1)  # (N, 64)
+    start = (below.long() * strides).sum(-1)
+    if first is not None:
+        start = start + first
+    return start[:, None] + around, weights
 
 
 def _kernel_weights(fraction: Tensor) -> Tensor:
