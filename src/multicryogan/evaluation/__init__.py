@@ -15,14 +15,20 @@ from multicryogan.evaluation.fsc import (
     resolution_angstrom,
 )
 from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
+from multicryogan.evaluation.half_maps import (
+    HalfSetFSC,
+    half_set_fsc,
+    solvent_mask,
+)
 from multicryogan.evaluation.judgement import Judgement, Resemblance, StateScore
 from multicryogan.evaluation.neighbours import align_neighbours, neighbour_frames
-from multicryogan.evaluation.populations import paper_rule, shares
+from multicryogan.evaluation.populations import paper_rule, shares, widest_step
 from multicryogan.evaluation.scores import Scores, score
 
 __all__ = [
     "Alignment",
     "Frames",
+    "HalfSetFSC",
     "Judgement",
     "OwnFrames",
     "Resemblance",
@@ -36,6 +42,7 @@ __all__ = [
     "fsc_area",
     "fsccc",
     "fsccc_aligned",
+    "half_set_fsc",
     "last_shell_above",
     "mean_map",
     "mean_map_fsc",
@@ -45,4 +52,6 @@ __all__ = [
     "resolution_angstrom",
     "score",
     "shares",
+    "solvent_mask",
+    "widest_step",
 ]

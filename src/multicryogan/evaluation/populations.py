@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.evaluation.fsc import fsc, fsc_area
 from multicryogan.evaluation.fsccc import fsccc, fsccc_aligned
 
 FIRST, SECOND, TRANSITION = 0, 1, 2
@@ -51,6 +52,20 @@ def populations(volumes: Tensor, latents: Tensor, weights: Tensor) -> Population
         paper_shares_aligned=by_rule_straight,
         relative_shares=by_place,
     )
+
+
+def widest_step(volumes: Tensor) -> tuple[int, float]:
+    """Find where volumes in the order of the latent change most from one to the next.
+
+    Args:
+        volumes: (N, D, D, D) densities, each laid on its neighbour, N >= 2.
+
+    Returns:
+        The number of the last volume before the step, and the FSC area across it.
+    """
+    alike = fsc_area(fsc(volumes[:-1], volumes[1:]))
+    first = int(alike.argmin())
+    return first, float(alike[first])
 
 
 def paper_rule(matrix: Tensor, threshold: float = 0.5) -> Tensor:

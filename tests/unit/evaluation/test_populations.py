@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from multicryogan.evaluation import mean_map, mean_map_fsc, paper_rule, shares
+from evaluation_phantoms import hinge
+from multicryogan.evaluation import (
+    mean_map,
+    mean_map_fsc,
+    paper_rule,
+    shares,
+    widest_step,
+)
 from multicryogan.evaluation.populations import (
     FIRST,
     SECOND,
@@ -65,3 +72,9 @@ def test_mean_map_weights_the_states() -> None:
 def test_mean_map_of_one_state_is_that_state() -> None:
     states = torch.rand(1, 9, 9, 9, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(mean_map_fsc(states, torch.ones(1)), torch.ones(1, 5))
+
+
+def test_the_widest_step_lies_where_neighbouring_maps_differ_most() -> None:
+    first, area = widest_step(hinge(16, [0, 1, 2, 30, 31]))
+    assert first == 2
+    assert area < 0.9
