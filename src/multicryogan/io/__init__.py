@@ -1,6 +1,14 @@
 """Particle, volume and table files."""
 
 from multicryogan.io.atomic import whole_file
+from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
+from multicryogan.io.cryosparc import load_cryosparc, with_columns
+from multicryogan.io.cryosparc_poses import (
+    with_cryosparc_poses,
+    with_splits,
+    write_cryosparc,
+)
+from multicryogan.io.halves import half_sets
 from multicryogan.io.mrc import (
     StackWriter,
     Volume,
@@ -9,20 +17,30 @@ from multicryogan.io.mrc import (
     write_volume,
 )
 from multicryogan.io.particles import ParticleStack, read_particles
-from multicryogan.io.relion import with_poses
+from multicryogan.io.relion import with_poses, with_subsets
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
 
 __all__ = [
+    "CryodrgnTables",
     "OpticsOverride",
     "ParticleStack",
     "StackWriter",
     "Volume",
+    "cryodrgn_tables",
+    "half_sets",
+    "load_cryosparc",
     "read_particles",
     "read_star",
     "read_volume",
     "whole_file",
+    "with_columns",
+    "with_cryosparc_poses",
     "with_poses",
+    "with_splits",
+    "with_subsets",
+    "write_cryodrgn",
+    "write_cryosparc",
     "write_stack",
     "write_star",
     "write_volume",

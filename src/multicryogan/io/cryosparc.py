@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,9 @@ def read_cryosparc(path: Path) -> ParticleRows:
         as name/0, name/1, ...
 
     Raises:
-        InputError: Empty, pickled, in the newer format, or without images.
+        InputError: It names no images, or `load_cryosparc` refuses it.
     """
-    rows = _load(path)
-    if len(rows) == 0:
-        raise InputError(
-            f"{path} holds no particles: it has 0 rows; export the particles again"
-        )
-    rows, joined = _join_passthrough(path, rows)
+    rows, joined = load_cryosparc(path)
     if "blob/path" not in _names(rows) or "blob/idx" not in _names(rows):
         raise InputError(
             f"{path} names no images: blob/path and blob/idx are missing; export the "
@@ -81,6 +77,45 @@ def read_cryosparc(path: Path) -> ParticleRows:
         shift_angstrom=shift,
         notes=joined,
     )
+
+
+def load_cryosparc(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Load the structured array of a particle .cs file, completed as for reading.
+
+    Args:
+        path: The .cs file.
+
+    Returns:
+        (N,) rows with cryoSPARC's columns, those of passthrough files last, and a note
+        for each file that was joined.
+
+    Raises:
+        InputError: Empty, pickled or in the newer format.
+    """
+    rows = _load(path)
+    if len(rows) == 0:
+        raise InputError(
+            f"{path} holds no particles: it has 0 rows; export the particles again"
+        )
+    return _join_passthrough(path, rows)
+
+
+def with_columns(
+    rows: NDArray[Any], columns: Mapping[str, NDArray[Any]]
+) -> NDArray[Any]:
+    """Copy rows with columns replaced or, at the end, added; all others stay.
+
+    Args:
+        rows: (N,) structured array.
+        columns: (N, ...) values of each; they give its dtype and shape.
+    """
+    sources = {name: rows[name] for name in _names(rows)} | dict(columns)
+    changed = np.empty(
+        len(rows), [(name, x.dtype, x.shape[1:]) for name, x in sources.items()]
+    )
+    for name, values in sources.items():
+        changed[name] = values
+    return changed
 
 
 def _load(path: Path) -> NDArray[Any]:
@@ -142,22 +177,9 @@ def _join_passthrough(
             continue
         place = np.empty_like(order)
         place[order] = other_order
-        rows = _with_columns(rows, other[place], new)
+        rows = with_columns(rows, {name: other[name][place] for name in new})
         notes.append(f"{path.name}: {len(new)} columns joined from {other_path.name}")
     return rows, tuple(notes)
-
-
-def _with_columns(
-    rows: NDArray[Any], other: NDArray[Any], new: list[str]
-) -> NDArray[Any]:
-    """Rows with some columns of another array of the same length."""
-    sources = dict.fromkeys(_names(rows), rows) | dict.fromkeys(new, other)
-    joined = np.empty(
-        len(rows), [(name, source.dtype[name]) for name, source in sources.items()]
-    )
-    for name, source in sources.items():
-        joined[name] = source[name]
-    return joined
 
 
 def _poses(path: Path, rows: NDArray[Any]) -> tuple[Floats | None, Floats | None]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.errors import InputError
+from multicryogan.io.halves import alternate_halves
 from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes, numbers
 from multicryogan.io.star import StarFile, read_star
 from multicryogan.rotations import euler_to_matrix, matrix_to_euler
@@ -29,6 +30,7 @@ _LABELS = {
 }
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
+_ORIGINS_PX = ("rlnOriginX", "rlnOriginY")  # RELION 3.0
 _ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
 
 
@@ -61,8 +63,8 @@ def read_relion(path: Path) -> ParticleRows:
             f"{path} holds subtomograms (rlnImageDimensionality 3); two-dimensional "
             "particle images are needed"
         )
-    shift_angstrom = columns.pair("rlnOriginXAngst", "rlnOriginYAngst")
-    shift_px = columns.pair("rlnOriginX", "rlnOriginY")
+    shift_angstrom = columns.pair(*_ORIGINS)
+    shift_px = columns.pair(*_ORIGINS_PX)
     return ParticleRows(
         path=path,
         table=table,
@@ -83,7 +85,10 @@ def read_relion(path: Path) -> ParticleRows:
 
 
 def with_poses(
-    table: pd.DataFrame, rotation: Tensor, shift_angstrom: Tensor
+    table: pd.DataFrame,
+    rotation: Tensor,
+    shift_angstrom: Tensor,
+    pixel_size: Floats | None = None,
 ) -> pd.DataFrame:
     """Copy a particle table with new angles and origins; all other columns stay.
 
@@ -91,16 +96,39 @@ def with_poses(
         table: N rows named as in RELION.
         rotation: (N, 3, 3) matrices A, r_image = A r_volume.
         shift_angstrom: (N, 2) (x, y) where the particles sit.
+        pixel_size: (N,) Å per pixel of the images of a table without an optics table
+            (RELION 3.0), whose origins count pixels; None: they are in Å.
 
     Returns:
-        The copy, with rlnAngleRot, rlnAngleTilt and rlnAnglePsi in degrees and
-        rlnOriginXAngst and rlnOriginYAngst, the shift that centres an image. Origins
-        in pixels (RELION 3.0) are left out: they would speak of another pose.
+        The copy, with rlnAngleRot, rlnAngleTilt and rlnAnglePsi in degrees and the
+        shift that centres an image: rlnOriginXAngst and rlnOriginYAngst, or rlnOriginX
+        and rlnOriginY. The other pair is left out: it would speak of another pose.
     """
-    angles = zip(_ANGLES, matrix_to_euler(rotation.double()), strict=True)
-    origins = zip(_ORIGINS, -shift_angstrom.double().T, strict=True)
-    old = table.drop(columns=["rlnOriginX", "rlnOriginY"], errors="ignore")
-    return old.assign(**{label: x.numpy() for label, x in (*angles, *origins)})
+    origin = -shift_angstrom.double().numpy()
+    labels, others = _ORIGINS, _ORIGINS_PX
+    if pixel_size is not None:
+        labels, others = others, labels
+        origin = origin / pixel_size[:, None]
+    angles = (angle.numpy() for angle in matrix_to_euler(rotation.double()))
+    columns = zip((*_ANGLES, *labels), (*angles, *origin.T), strict=True)
+    old = table.drop(columns=list(others), errors="ignore")
+    return old.assign(**dict(columns))
+
+
+def with_subsets(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Put particles into half-sets, unless they are in one already.
+
+    Args:
+        table: N rows named as in RELION.
+        seed: Says which half the first row belongs to.
+
+    Returns:
+        A table with rlnRandomSubset, 1 or 2 in turn where it was missing.
+    """
+    if "rlnRandomSubset" in table.columns:
+        return table
+    halves = alternate_halves(len(table), seed).astype(np.int64)
+    return table.assign(rlnRandomSubset=halves + 1)
 
 
 def _particle_table(star: StarFile) -> pd.DataFrame:
