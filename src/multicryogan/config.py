@@ -174,6 +174,27 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class RefineConfig:
+    """Expectation-maximisation of the manifold that a run has found."""
+
+    iterations: int = 10
+    """Iterations at most; it ends when held-out images gain no more."""
+    conformations: int = 21
+    """Conformations along each latent dimension."""
+    components: int = 5
+    """Linear components of the motion."""
+    start_shell: int = 8
+    """Low-pass of the start, in Fourier pixels; beyond it halves share nothing."""
+    start: Literal["generator", "random", "both"] = "generator"
+    """What to start from; of several starts, the one that explains held-out images
+    best."""
+    restarts: int = 8
+    """Random starts."""
+    seed: int = 0
+    """Seed of the random starts."""
+
+
+@dataclass(frozen=True)
 class MotionConfig:
     """Rigid rotation of a selection of atoms about an axis through a pivot."""
 

@@ -15,6 +15,7 @@ from multicryogan.cli.assign import assign
 from multicryogan.cli.check import check
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
+from multicryogan.cli.refine import refine
 from multicryogan.cli.simulate import simulate
 from multicryogan.cli.train import train
 from multicryogan.cli.volumes import volumes
@@ -35,6 +36,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     check,
     train,
     volumes,
+    refine,
     assign,
     evaluate,
 )

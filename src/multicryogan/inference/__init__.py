@@ -1,12 +1,17 @@
 """What volumes say about single images: likelihoods over poses."""
 
 from multicryogan.inference.assignment import (
+    FINER,
     Assignment,
     assign,
     check_particles,
+    generator_manifold,
     latent_grid,
 )
+from multicryogan.inference.expectation import Examination
+from multicryogan.inference.findings import find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
+from multicryogan.inference.leakage import leakage
 from multicryogan.inference.likelihood import (
     ImageLaw,
     PosePosterior,
@@ -15,24 +20,39 @@ from multicryogan.inference.likelihood import (
     mean_score,
     pose_posterior,
 )
+from multicryogan.inference.manifold import Manifold
+from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
+from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.posterior import Placement, place
+from multicryogan.inference.refine import refine
 from multicryogan.inference.verdict import VERDICT, write_verdict
 
 __all__ = [
+    "FINER",
+    "MANIFOLD",
     "VERDICT",
     "Assignment",
+    "Examination",
     "Fit",
     "ImageLaw",
+    "Manifold",
     "Placement",
     "PosePosterior",
+    "PoseTree",
     "Score",
     "assign",
     "check_particles",
+    "find",
+    "generator_manifold",
     "latent_grid",
+    "leakage",
+    "load_manifold",
     "marginal_log_likelihood",
     "mean_score",
     "measure_fit",
     "place",
     "pose_posterior",
+    "refine",
+    "share_table",
     "write_verdict",
 ]

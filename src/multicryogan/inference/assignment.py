@@ -1,31 +1,28 @@
-"""A conformation and a pose for every particle, from a trained generator."""
+"""A conformation and a pose for every particle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
-from multicryogan.data.sampler import ImageSampler
 from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours
-from multicryogan.imaging import CTFParams
-from multicryogan.inference.likelihood import ImageLaw, pose_posterior
-from multicryogan.inference.posterior import Placement, place
+from multicryogan.inference.expectation import Examination, Progress
+from multicryogan.inference.likelihood import ImageLaw
+from multicryogan.inference.manifold import Manifold
+from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.posterior import Placement
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import Shard
-from multicryogan.rotations import super_fibonacci
 from multicryogan.training import open_stage
 
-BLOCK = 2**26  # pixels of the images compared at once; a block makes all slices anew
-READ = 2**24  # pixels of the images read from disk at once
 MOST = 400  # conformations
-Progress = Callable[[int, int], None]
+FINER = 1  # the best pose is wanted, where refinement needs but a fair sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +31,17 @@ class Assignment:
 
     Attributes:
         latents: (V, d) conformations that were compared.
+        weights: (V,) their prior probabilities.
         volumes: (V, D, D, D) their densities, each laid on its neighbour; poses refer
             to these.
         rotation: (N, 3, 3) best matrices A, r_image = A r_volume.
-        shift_angstrom: (N, 2) (x, y) where the particle sits: a volume that was laid
-            on another may have moved from the centre.
+        shift_angstrom: (N, 2) (x, y) where the particle sits. Where no shifts were
+            searched, a volume that was laid on another may still have moved.
         placement: The posterior of every particle.
     """
 
     latents: Tensor
+    weights: Tensor
     volumes: Tensor
     rotation: Tensor
     shift_angstrom: Tensor
@@ -84,13 +83,19 @@ def check_particles(stack: ParticleStack, box: int, voxel_size: float) -> None:
 
 
 @torch.no_grad()
+def generator_manifold(generator: Generator, latents: Tensor) -> Manifold:
+    """Take the volumes of a generator at (V, d) equally likely latents as they come."""
+    volumes = torch.cat([generator(latent[None]) for latent in latents])
+    weights = torch.full((len(latents),), 1 / len(latents))
+    return Manifold.separate(volumes, latents, weights)
+
+
+@torch.no_grad()
 def assign(
-    generator: Generator,
+    manifold: Manifold,
     config: RunConfig,
     stack: ParticleStack,
     sign: int,
-    latents: Tensor,
-    poses: int,
     *,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -101,51 +106,37 @@ def assign(
     other afterwards, and their poses with them: one frame, as far as shapes allow.
 
     Each image is taken through its own CTF and the noise spectrum of all rims, at the
-    box of the generator. Shifts are not searched.
+    box of the volumes. Shifts are searched as far as the run drew them
+    (--imaging.shift-sigma-angstrom).
 
     Args:
-        generator: A trained generator.
-        config: Its resolved config.
+        manifold: Conformations, refined or as a generator makes them.
+        config: Resolved config of the run that they come from.
         stack: N particles that pass `check_particles`.
         sign: +1 when protein is bright, -1 when it is dark.
-        latents: (V, d) equally likely conformations, as from `latent_grid`.
-        poses: Number of poses, evenly spread over all rotations.
         device: "cpu" or a CUDA device.
         progress: Called with particles done and particles in all.
 
     Returns:
         The assignment, on the CPU, in the order of the particles.
     """
-    box = generator.box
+    box = manifold.basis.shape[-1]
     stage = open_stage(config, stack, sign, box, Shard(), device)
-    generator = generator.to(device)
-    volumes = torch.cat([generator(latent[None].to(device)) for latent in latents])
-    rotations = super_fibonacci(poses).to(volumes)
-    law = ImageLaw(rotations, stage.spectra.rim, stage.pixel_size, box // 2 - 1)
-    block = max(1, BLOCK // box**2)
-    parts = []
-    for rows in torch.split(torch.arange(len(stack)), block):
-        found = pose_posterior(*_read(stage.sampler, rows), volumes, law)
-        parts.append(place(found, latents.to(device), torch.ones(len(latents))))
-        if progress is not None:
-            progress(int(rows[-1]) + 1, len(stack))
-    placement = Placement.join(parts)
-    laid, frames = align_neighbours(volumes.cpu(), latents)
+    law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
+    sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
+    tree = PoseTree().with_shifts(sigma_px, box)
+    look = Examination(manifold.to(device), law, tree, finer=FINER)
+    rows = torch.arange(len(stack))
+    placement = look.place(stage.sampler, rows, progress=progress)
+    laid, frames = align_neighbours(manifold.volumes, manifold.latents)
     rotation, shift = frames.poses(
-        rotations.cpu()[placement.pose], placement.conformation
+        look.tree.rotations(placement.pose, look.level), placement.conformation
     )
     return Assignment(
-        latents=latents,
+        latents=manifold.latents,
+        weights=manifold.weights,
         volumes=laid,
         rotation=rotation,
-        shift_angstrom=stage.pixel_size * shift,
+        shift_angstrom=stage.pixel_size * (shift + placement.shift_px),
         placement=placement,
     )
-
-
-def _read(sampler: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
-    """Read images as the sampler does, few at a time: on disk they may be large."""
-    few = max(1, READ // sampler.stack.box**2)
-    images = torch.cat([sampler.take(some)[0] for some in torch.split(rows, few)])
-    optics = sampler.optics
-    return images, None if optics is None else optics.select(rows).to(images.device)

@@ -93,6 +93,7 @@ def measure_fit(
     volumes: Tensor,
     real: tuple[Tensor, CTFParams | None],
     simulated: tuple[Tensor, CTFParams | None],
+    rotations: Tensor,
     law: ImageLaw,
 ) -> Fit:
     """Compare how volumes explain real images and images made from them.
@@ -101,14 +102,15 @@ def measure_fit(
         volumes: (V, D, D, D) equally likely conformations, densities (z, y, x).
         real: (B, D, D) raw held-out images, B >= 2, and their optics (B,).
         simulated: The same of images made from the volumes' own law.
+        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
         law: Of the images.
 
     Returns:
         The means with their errors.
     """
     rivals = torch.cat((volumes, volumes.mean(0, keepdim=True)))
-    single = pose_posterior(real[0], real[1], rivals, law).log_mean  # (B, V + 1)
+    single = pose_posterior(*real, rivals, rotations, law).log_mean  # (B, V + 1)
     together = log_mean_exp(single[:, :-1])
     best = single[:, single.mean(0).argmax()]
-    own = marginal_log_likelihood(simulated[0], simulated[1], volumes, law)
+    own = marginal_log_likelihood(*simulated, volumes, rotations, law)
     return Fit(mean_score(together), mean_score(own), mean_score(together - best))

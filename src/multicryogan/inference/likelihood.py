@@ -37,20 +37,30 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ImageLaw:
-    """What is known of images beside their volumes and optics.
+    """What is known of images beside their volumes, poses and optics.
 
     Attributes:
-        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
         noise_power: (D//2+1,) noise power per mode of each shell, orthonormal
             transform (see imaging/noise.py).
         pixel_size: Å per pixel.
         max_shell: Largest |k| in Fourier pixels; modes |k| >= D / 2 are left out.
     """
 
-    rotations: Tensor
     noise_power: Tensor
     pixel_size: float
     max_shell: int
+
+    def modes(self, box: int, like: Tensor) -> SliceModes:
+        """List the modes 1 <= |k| <= max_shell, |k| < D / 2, on the device of `like`.
+
+        The mode of zero frequency is left out: grey levels of images are arbitrary.
+        """
+        if self.max_shell < 1:
+            raise ValueError(
+                f"expected a max_shell of at least 1, got {self.max_shell}"
+            )
+        frequency = slice_modes(box, self.max_shell, like=like).frequency
+        return SliceModes(box, frequency[frequency.any(-1)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ class PosePosterior:
         log_mean: (B, V) log mean over poses of p(y | pose, volume) / p(y | noise).
         best: (B, V) its highest value at a single pose.
         pose: (B, V) int64 index of that pose.
+        shift_px: (B, V, 2) its in-plane shift (x, y).
         entropy: (B, V) of the posterior over poses, volume given; log M at most.
         poses: M.
     """
@@ -68,6 +79,7 @@ class PosePosterior:
     log_mean: Tensor
     best: Tensor
     pose: Tensor
+    shift_px: Tensor
     entropy: Tensor
     poses: int
 
@@ -78,6 +90,7 @@ class PosePosterior:
             log_mean=torch.cat([part.log_mean for part in parts], dim),
             best=torch.cat([part.best for part in parts], dim),
             pose=torch.cat([part.pose for part in parts], dim),
+            shift_px=torch.cat([part.shift_px for part in parts], dim),
             entropy=torch.cat([part.entropy for part in parts], dim),
             poses=parts[0].poses,
         )
@@ -92,6 +105,7 @@ def marginal_log_likelihood(
     images: Tensor,
     optics: CTFParams | None,
     volumes: Tensor,
+    rotations: Tensor,
     law: ImageLaw,
     *,
     scores_at_once: int = SCORES_AT_ONCE,
@@ -102,13 +116,16 @@ def marginal_log_likelihood(
         images: As the other arguments, see `pose_posterior`.
         optics: Fields (B,); None: no CTF.
         volumes: (V, D, D, D) equally likely conformations.
+        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
         law: Of the images.
         scores_at_once: Pairs of image and pose in memory.
 
     Returns:
         (B,) nats.
     """
-    found = pose_posterior(images, optics, volumes, law, scores_at_once=scores_at_once)
+    found = pose_posterior(
+        images, optics, volumes, rotations, law, scores_at_once=scores_at_once
+    )
     return log_mean_exp(found.log_mean)
 
 
@@ -117,6 +134,7 @@ def pose_posterior(
     images: Tensor,
     optics: CTFParams | None,
     volumes: Tensor,
+    rotations: Tensor,
     law: ImageLaw,
     *,
     scores_at_once: int = SCORES_AT_ONCE,
@@ -131,6 +149,7 @@ def pose_posterior(
         optics: Fields (B,), astigmatic or not; None: no CTF.
         volumes: (V, D, D, D) densities, axes (z, y, x), whose projections are in the
             grey levels of the images.
+        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
         law: Of the images.
         scores_at_once: Pairs of image and pose in memory.
 
@@ -140,10 +159,16 @@ def pose_posterior(
     Raises:
         InputError: If a shell in use has no noise.
     """
-    modes = _modes_without_zero(images, volumes, law.max_shell)
-    factors = _image_factors(images, optics, law, modes)
+    box = images.shape[-1]
+    if images.shape[1:] != (box,) * 2 or volumes.shape[1:] != (box,) * 3:
+        raise ValueError(
+            f"expected images (B, D, D) and volumes (V, D, D, D), got "
+            f"{tuple(images.shape)} and {tuple(volumes.shape)}"
+        )
+    modes = law.modes(box, images)
+    factors = image_factors(images, optics, law, modes)
     side = max(1, math.isqrt(scores_at_once))
-    columns = [_sum_over_poses(factors, v, law.rotations, modes, side) for v in volumes]
+    columns = [_sum_over_poses(factors, v, rotations, modes, side) for v in volumes]
     return PosePosterior.join(columns, dim=1)
 
 
@@ -181,26 +206,13 @@ def _sum_over_poses(
         log_mean=(peak + (total / len(rotations)).log())[:, None],
         best=peak[:, None],
         pose=pose[:, None],
+        shift_px=peak.new_zeros(len(peak), 1, 2),
         entropy=(total.log() - moment / total)[:, None],
         poses=len(rotations),
     )
 
 
-def _modes_without_zero(images: Tensor, volumes: Tensor, max_shell: int) -> SliceModes:
-    """List the modes 1 <= |k| <= max_shell, |k| < D / 2."""
-    box = images.shape[-1]
-    if images.shape[1:] != (box,) * 2 or volumes.shape[1:] != (box,) * 3:
-        raise ValueError(
-            f"expected images (B, D, D) and volumes (V, D, D, D), got "
-            f"{tuple(images.shape)} and {tuple(volumes.shape)}"
-        )
-    if max_shell < 1:
-        raise ValueError(f"expected a max_shell of at least 1, got {max_shell}")
-    frequency = slice_modes(box, max_shell, like=images).frequency
-    return SliceModes(box, frequency[frequency.any(-1)])
-
-
-def _image_factors(
+def image_factors(
     images: Tensor, optics: CTFParams | None, law: ImageLaw, modes: SliceModes
 ) -> Tensor:
     """(B, 3K) what Re S, Im S and |S|² of a slice are multiplied with."""

@@ -22,6 +22,7 @@ class Placement:
         conformation_weight: (B, V) posterior weights; rows sum to one.
         conformation: (B,) int64 index of the conformation of the best pair.
         pose: (B,) int64 index of the pose of the best pair.
+        shift_px: (B, 2) its in-plane shift (x, y).
         pair_weight: (B,) posterior weight of that pair; 1 leaves no doubt.
         entropy: (B,) of the posterior over pairs, in nats; log(V M) at most.
         log_likelihood: (B,) log p(y) / p(y | noise) over all pairs, in nats.
@@ -32,6 +33,7 @@ class Placement:
     conformation_weight: Tensor
     conformation: Tensor
     pose: Tensor
+    shift_px: Tensor
     pair_weight: Tensor
     entropy: Tensor
     log_likelihood: Tensor
@@ -72,12 +74,14 @@ def place(found: PosePosterior, latents: Tensor, weights: Tensor) -> Placement:
     spread = (share[..., None] * offset.square()).sum(1).sqrt()
     best, conformation = (prior + found.best).max(1)
     pose = found.pose.gather(1, conformation[:, None])[:, 0]
+    shift = found.shift_px[torch.arange(len(best)), conformation]
     return Placement(
         latent=mean,
         latent_spread=spread,
         conformation_weight=share,
         conformation=conformation,
         pose=pose,
+        shift_px=shift,
         pair_weight=(best - math.log(found.poses) - log_likelihood).exp(),
         entropy=(share * found.entropy).sum(1) + torch.special.entr(share).sum(1),
         log_likelihood=log_likelihood,

@@ -65,8 +65,8 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
         volumes,
         stage.sampler.take(held_out),
         (made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)),
+        super_fibonacci(POSES).to(volumes),
         ImageLaw(
-            rotations=super_fibonacci(POSES).to(volumes),
             noise_power=stage.spectra.rim,
             pixel_size=stage.pixel_size,
             max_shell=stage.box // 2 - 1,

@@ -2,14 +2,20 @@
 
 from multicryogan.training.run import train
 from multicryogan.training.stage import open_stage
-from multicryogan.training.state import load_snapshot
+from multicryogan.training.state import (
+    load_checkpoint,
+    load_snapshot,
+    save_checkpoint,
+)
 from multicryogan.training.trainer import Preview, Trainer, TrainingError
 
 __all__ = [
     "Preview",
     "Trainer",
     "TrainingError",
+    "load_checkpoint",
     "load_snapshot",
     "open_stage",
+    "save_checkpoint",
     "train",
 ]

@@ -74,7 +74,8 @@ def fit_of(result: Tensor, truth: Tensor) -> Fit:
         result,
         noisy(real, power, "real"),
         noisy(clean_images(result, "own"), power, "own"),
-        ImageLaw(super_fibonacci(POSES).float(), power, PIXEL_SIZE, BOX // 2 - 1),
+        super_fibonacci(POSES),
+        ImageLaw(power, PIXEL_SIZE, BOX // 2 - 1),
     )
     print(fit)
     return fit
@@ -164,15 +165,15 @@ def test_motion_is_the_evidence_of_all_less_that_of_the_best_or_their_mean(
 ) -> None:
     power = torch.full((BOX // 2 + 1,), 2.0)
     real = noisy(clean_images(truth, "real"), power, "real")
-    law = ImageLaw(super_fibonacci(POSES).float(), power, PIXEL_SIZE, 7)
+    rotations, law = super_fibonacci(POSES), ImageLaw(power, PIXEL_SIZE, 7)
     evidence = [
-        pose_posterior(*real, v[None], law).log_mean[:, 0].double()
+        pose_posterior(*real, v[None], rotations, law).log_mean[:, 0].double()
         for v in (*STATES, STATES.mean(0))
     ]
     means = [e.mean().item() for e in evidence]
     assert max(means) == means[best]
     paired = ((evidence[0].exp() + evidence[1].exp()) / 2).log() - evidence[best]
-    found = measure_fit(STATES, real, real, law).motion
+    found = measure_fit(STATES, real, real, rotations, law).motion
     assert found.mean == pytest.approx(paired.mean().item(), abs=1e-4)
     error = paired.std().item() / math.sqrt(IMAGES)
     assert found.standard_error == pytest.approx(error, rel=1e-3)

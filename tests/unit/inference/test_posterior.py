@@ -23,7 +23,9 @@ def log_ratios(scale: float) -> Tensor:
 def summed(ratio: Tensor) -> PosePosterior:
     best, pose = ratio.max(2)
     entropy = torch.special.entr(ratio.softmax(2)).sum(2)
-    return PosePosterior(ratio.exp().mean(2).log(), best, pose, entropy, POSES)
+    still = ratio.new_zeros(*pose.shape, 2)
+    mean = ratio.exp().mean(2).log()
+    return PosePosterior(mean, best, pose, still, entropy, POSES)
 
 
 def pairs(ratio: Tensor) -> Tensor:

@@ -1,0 +1,92 @@
+"""`multicryogan refine`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from multicryogan.cli import options
+from multicryogan.config import RefineConfig
+from multicryogan.errors import InputError
+
+NOTHING_GIVEN = options.ParticleOptions()
+NOTHING_SET = RefineConfig()
+
+
+def refine(
+    run: Annotated[Path, Parameter(help="Run folder made by train.")],
+    particles: options.Particles,
+    *,
+    output: options.Output,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    given: options.ParticleOptions = NOTHING_GIVEN,
+    settings: Annotated[RefineConfig, Parameter(name="*")] = NOTHING_SET,
+) -> int:
+    """Refine the conformations of a run by the likelihood of every particle.
+
+    Two halves of the particles are refined apart from a low-passed start. Writes maps
+    of the conformations, unfiltered half maps, their correlation (fsc.csv), the
+    resolution that it tells (refine.json), and manifold.safetensors, which `assign`
+    reads. The same command goes on with a refinement that was stopped.
+    """
+    from rich.progress import Progress
+
+    from multicryogan import inference
+    from multicryogan.training import load_snapshot
+
+    check_settings(settings)
+    generator, config, voxel_size = load_snapshot(run)
+    if output.resolve() == run.resolve():
+        raise InputError(f"-o {output} is the run itself; give another folder")
+    stack = options.open_particles(particles, given)
+    stack.check_files()
+    inference.check_particles(stack, generator.box, voxel_size)
+    inference.latent_grid(config, settings.conformations)
+    where = options.set_up_torch(device, threads)
+    sign, _ = options.contrast_sign(stack, config.data.contrast)
+    options.make_folder(output)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("start", total=None)
+        found = inference.refine(
+            generator,
+            config,
+            settings,
+            stack,
+            sign,
+            output,
+            device=where,
+            report=lambda name, done, total: bar.update(
+                task, description=name, completed=done, total=total
+            ),
+            say=lambda line: bar.console.print(line, soft_wrap=True),
+        )
+    reached = found.resolutions_angstrom
+    print(
+        f"done: {output}; from the {found.start} start, gold-standard resolution "
+        f"{min(reached):.1f} to {max(reached):.1f} Å over {len(reached)} conformations"
+    )
+    return 0
+
+
+def check_settings(settings: RefineConfig) -> None:
+    """Refuse numbers that cannot be meant.
+
+    Raises:
+        InputError: One is too small.
+    """
+    least = {
+        "iterations": 1,
+        "conformations": 1,
+        "components": 0,
+        "start_shell": 1,
+        "restarts": 1,
+    }
+    for name, smallest in least.items():
+        value = getattr(settings, name)
+        if value < smallest:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {value}; give {smallest} or more"
+            )

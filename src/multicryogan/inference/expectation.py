@@ -1,0 +1,93 @@
+"""The E-step: a posterior for every image, block by block, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.data.sampler import ImageSampler
+from multicryogan.imaging import CTFParams
+from multicryogan.inference.factors import ImageFactors, Scorer
+from multicryogan.inference.likelihood import ImageLaw
+from multicryogan.inference.manifold import Manifold
+from multicryogan.inference.maximisation import Sums, accumulate
+from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.posterior import Placement, place
+from multicryogan.inference.search import likely_cells, search
+
+BLOCK = 2**26  # pixels of the images examined at once; a block makes all slices anew
+READ = 2**24  # pixels of the images read from disk at once
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Compares images with a manifold in all poses.
+
+    Attributes:
+        manifold: Conformations, on the device of the sampler.
+        law: Of the images; modes up to its last shell count.
+        tree: Poses.
+        finer: Divisions of poses beyond those that the shells ask for.
+    """
+
+    manifold: Manifold
+    law: ImageLaw
+    tree: PoseTree
+    finer: int = 0
+
+    @property
+    def level(self) -> int:
+        """Level of the poses that placements refer to."""
+        return self.tree.levels(self.law.max_shell) + self.finer
+
+    def empty_sums(self, box: int) -> Sums:
+        """Start sums for `place`."""
+        return Sums.empty(self._scorer(box))
+
+    def place(
+        self,
+        sampler: ImageSampler,
+        rows: Tensor,
+        sums: Sums | None = None,
+        progress: Progress | None = None,
+    ) -> Placement:
+        """Place the images of rows (N,), and add them to sums where given.
+
+        Args:
+            sampler: Reads the images.
+            rows: (N,) of its stack.
+            sums: Of `empty_sums`; changed in place.
+            progress: Called with images done and images in all.
+
+        Returns:
+            The placement, on the CPU, in the order of the rows.
+        """
+        box = sampler.preprocessing.box
+        scorer, parts, done = self._scorer(box), [], 0
+        for some in torch.split(rows, max(1, BLOCK // box**2)):
+            images = ImageFactors.of(*read(sampler, some), self.law)
+            cells = likely_cells(images, self.manifold, self.tree, self.level)
+            found = search(cells, images, scorer, self.tree)
+            placement = place(found, self.manifold.latents, self.manifold.weights)
+            if sums is not None:
+                accumulate(sums, cells, images, scorer, self.tree, found, placement)
+            parts.append(placement)
+            done += len(some)
+            if progress is not None:
+                progress(done, len(rows))
+        return Placement.join(parts)
+
+    def _scorer(self, box: int) -> Scorer:
+        return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))
+
+
+def read(sampler: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
+    """Read images as the sampler does, few at a time: on disk they may be large."""
+    few = max(1, READ // sampler.stack.box**2)
+    images = torch.cat([sampler.take(some)[0] for some in torch.split(rows, few)])
+    optics = sampler.optics
+    return images, None if optics is None else optics.select(rows).to(images.device)

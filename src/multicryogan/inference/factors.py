@@ -1,0 +1,126 @@
+"""The two sides of the matrix products: images, and slices of a manifold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.imaging import CTFParams
+from multicryogan.imaging.projection import SliceModes
+from multicryogan.imaging.slicing import Slicer
+from multicryogan.inference.likelihood import ImageLaw, image_factors
+from multicryogan.inference.manifold import Manifold
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFactors:
+    """What B images bring to the products: see `likelihood.image_factors`."""
+
+    modes: SliceModes
+    linear: Tensor  # (B, 2K)
+    squares: Tensor  # (B, K)
+
+    @staticmethod
+    def of(images: Tensor, optics: CTFParams | None, law: ImageLaw) -> ImageFactors:
+        """Take the factors of (B, D, D) images at all modes of their law."""
+        modes = law.modes(images.shape[-1], images)
+        count = len(modes.frequency)
+        both = image_factors(images, optics, law, modes)
+        linear, squares = both[:, : 2 * count], both[:, 2 * count :]
+        return ImageFactors(modes, linear.contiguous(), squares.contiguous())
+
+    def up_to(self, shell: int) -> ImageFactors:
+        """Keep the modes |k| <= shell."""
+        frequency = self.modes.frequency
+        kept = (frequency.square().sum(1) <= shell**2).nonzero()[:, 0]
+        if len(kept) == len(frequency):
+            return self
+        both = torch.cat((kept, kept + len(frequency)))
+        modes = SliceModes(self.modes.box, frequency[kept])
+        return ImageFactors(modes, self.linear[:, both], self.squares[:, kept])
+
+    def moved(self, rows: Tensor, shift_px: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(n, 2K) and (n, K) of image rows (n,), moved back by shifts (n, 2) (x, y)."""
+        linear, squares = self.linear[rows], self.squares[rows]
+        if shift_px is None:
+            return linear, squares
+        # y(r) = x(r - s) has the transform exp(-2 pi i k s / D) X(k).
+        frequency = self.modes.frequency.flip(1).to(linear)
+        angle = shift_px.to(linear) @ frequency.T * (2 * math.pi / self.modes.box)
+        real, imaginary = linear.chunk(2, dim=1)
+        cosine, sine = angle.cos(), angle.sin()
+        turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
+        return torch.cat(turned, dim=1), squares
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.linear)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFactors:
+    """What m slices of the C basis volumes of a manifold bring.
+
+    Attributes:
+        count: m.
+        linear: (m C, 2K) real and imaginary parts.
+        products: (m P, K) Re(S_c conj S_d) of the pairs.
+    """
+
+    count: int
+    linear: Tensor
+    products: Tensor
+
+    def part(self, first: int, count: int) -> SliceFactors:
+        """Pick `count` of the slices."""
+        c, p = len(self.linear) // self.count, len(self.products) // self.count
+        end = first + count
+        return SliceFactors(
+            count,
+            self.linear[first * c : end * c],
+            self.products[first * p : end * p],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Log ratios of images and conformations of a manifold, at some modes."""
+
+    manifold: Manifold
+    slicer: Slicer
+    table: Tensor
+    quadratic: Tensor  # (V, P) of the manifold
+
+    @staticmethod
+    def of(manifold: Manifold, modes: SliceModes) -> Scorer:
+        """Prepare the basis volumes."""
+        slicer = Slicer(modes)
+        table = slicer.table(manifold.basis)
+        return Scorer(manifold, slicer, table, manifold.quadratic)
+
+    def slices(self, rotation: Tensor) -> SliceFactors:
+        """Take slices at (m, 3, 3) rotations."""
+        values = self.slicer.sample(self.table, rotation)
+        # (m, C, K) each.
+        real, imaginary = values.real.mT.contiguous(), values.imag.mT.contiguous()
+        first, second = self.manifold.pairs
+        products = real[:, first] * real[:, second]
+        products.addcmul_(imaginary[:, first], imaginary[:, second])
+        linear = torch.cat((real, imaginary), dim=-1)
+        return SliceFactors(len(rotation), linear.flatten(0, 1), products.flatten(0, 1))
+
+    def log_ratios(self, images: tuple[Tensor, Tensor], at: SliceFactors) -> Tensor:
+        """(n, m, V) log p(y | pose, conformation) / p(y | noise).
+
+        Args:
+            images: (n, 2K) and (n, K) as of `ImageFactors.moved`.
+            at: m slices.
+        """
+        shape = (len(images[0]), at.count, -1)
+        linear = (images[0] @ at.linear.T).view(shape)
+        square = (images[1] @ at.products.T).view(shape)
+        ratio = linear @ self.manifold.coefficients.T
+        return ratio.add_(square @ self.quadratic.T)

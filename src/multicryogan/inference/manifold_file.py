@@ -1,0 +1,61 @@
+"""A refined manifold as a file: tensors and a text header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from multicryogan.config import RunConfig, run_config
+from multicryogan.errors import InputError
+from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.io import whole_file
+from multicryogan.tables import to_dict
+
+MANIFOLD = "manifold.safetensors"
+NAMES = ("latents", "weights", "coefficients", "basis")
+
+
+def save_manifold(
+    folder: Path, manifold: Manifold, config: RunConfig, voxel_size: float
+) -> None:
+    """Write manifold.safetensors."""
+    from safetensors.torch import save_file
+
+    tensors = {name: getattr(manifold, name).cpu().contiguous() for name in NAMES}
+    header = {"config": json.dumps(to_dict(config)), "voxel_size": repr(voxel_size)}
+    with whole_file(folder / MANIFOLD) as path:
+        save_file(tensors, path, header)
+
+
+def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
+    """Read what `save_manifold` wrote.
+
+    Returns:
+        manifold: On the CPU.
+        config: Of the run that it came from.
+        voxel_size: Å per voxel of its volumes.
+
+    Raises:
+        InputError: There is no such file, or it is not one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / MANIFOLD
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            parts: dict[str, Tensor] = {name: file.get_tensor(name) for name in NAMES}
+        config = run_config(json.loads(header["config"]))
+        voxel_size = float(header["voxel_size"])
+        count = len(parts["basis"])
+        if parts["coefficients"].shape != (len(parts["latents"]), count):
+            raise ValueError("its tensors do not fit each other")
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error}; give a folder of refine"
+        ) from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is no manifold of multicryogan: {error}") from None
+    return Manifold(**parts, pairs=all_pairs(count)), config, voxel_size

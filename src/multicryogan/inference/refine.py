@@ -1,0 +1,306 @@
+"""Refine a run from start to end: starts, iterations, checkpoints, results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RefineConfig, RunConfig
+from multicryogan.errors import InputError
+from multicryogan.evaluation import HalfSetFSC, half_set_fsc, solvent_mask
+from multicryogan.inference.assignment import latent_grid
+from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.inference.manifold_file import save_manifold
+from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.refinement import Refinement, State
+from multicryogan.inference.starts import generator_start, random_start
+from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
+from multicryogan.networks import Generator
+from multicryogan.rng import Shard
+from multicryogan.tables import to_dict
+from multicryogan.training import load_checkpoint, open_stage, save_checkpoint
+
+REPORT, CURVES = "refine.json", "fsc.csv"
+ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A finished refinement.
+
+    Attributes:
+        state: The last one.
+        start: Which start it came from.
+        scores: Held-out log-likelihood of every start that was tried, in nats an image.
+        curves: Half-set correlation of each conformation.
+        last_shell: Last shell that was refined; the maps hold nothing beyond it.
+    """
+
+    state: State
+    start: str
+    scores: dict[str, Any]
+    curves: tuple[HalfSetFSC, ...]
+    last_shell: int
+
+    @property
+    def resolutions_angstrom(self) -> list[float]:
+        """Gold-standard resolution of each conformation, at best the last shell's."""
+        return [
+            max(
+                curve.resolution_angstrom,
+                curve.box * curve.voxel_size / self.last_shell,
+            )
+            for curve in self.curves
+        ]
+
+
+def refine(
+    generator: Generator,
+    config: RunConfig,
+    settings: RefineConfig,
+    stack: ParticleStack,
+    sign: int,
+    output: Path,
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+    say: Callable[[str], None] = print,
+) -> Refined:
+    """Refine what a generator has found, and write it to a folder.
+
+    A folder that holds checkpoints of the same settings is gone on with: at most one
+    iteration is lost to a kill.
+
+    Args:
+        generator: A trained generator.
+        config: Its resolved config.
+        settings: Of the refinement.
+        stack: Particles that pass `check_particles`.
+        sign: +1 when protein is bright, -1 when it is dark.
+        output: Folder that exists.
+        device: "cpu" or a CUDA device.
+        report: Called with what is being done, images done and images in all.
+        say: Called with a line after each iteration.
+
+    Raises:
+        InputError: The folder holds a refinement of other settings or particles.
+    """
+    box = generator.box
+    stage = open_stage(config, stack, sign, box, Shard(), device)
+    work = Refinement(
+        stage.sampler,
+        stage.spectra.rim,
+        stage.pixel_size,
+        split_rows(stack, stage.sampler.held_out(), config.train.seed),
+        settings,
+        PoseTree().with_shifts(
+            config.imaging.shift_sigma_angstrom / stage.pixel_size, box
+        ),
+    )
+    made_for = {"settings": to_dict(settings), "particles": len(stack), "box": box}
+    found = _read_checkpoint(output, made_for, device)
+    if found is None:
+        latents = latent_grid(config, settings.conformations)
+        excess = stage.spectra.raw - stage.spectra.rim
+        found = _begin(work, generator, latents, excess)
+        _write_checkpoint(output, found, made_for)
+    state, start, scores = found
+    while not is_finished(state, work):
+        state = work.step(state, report)
+        _write_checkpoint(output, (state, start, scores), made_for)
+        say(describe(state))
+    curves = half_curves(state, stage.pixel_size)
+    last_shell = int(state.history[-1]["shell"])
+    refined = Refined(state, start, scores, curves, last_shell)
+    write_refined(refined, config, settings, stage.pixel_size, output)
+    return refined
+
+
+def split_rows(
+    stack: ParticleStack, held_out: Tensor, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Divide the rows of particles into two halves and those that are held out."""
+    half = torch.from_numpy(half_sets(stack.table, seed).astype("int64"))
+    half[held_out] = 2
+    first, second = ((half == number).nonzero()[:, 0] for number in (0, 1))
+    return first, second, held_out
+
+
+def is_finished(state: State, work: Refinement) -> bool:
+    """Whether all shells are in and held-out images gain no more, or time is up."""
+    if state.iteration >= work.config.iterations:
+        return True
+    at_end = [r for r in state.history if r["shell"] == work.last_shell]
+    if len(at_end) < 2 or at_end[-1]["held_out"] is None:
+        return False
+    return bool(at_end[-1]["held_out"] - at_end[-2]["held_out"] < ENOUGH)
+
+
+def describe(state: State) -> str:
+    """Say in a line how the last iteration went."""
+    last = state.history[-1]
+    agreement = last["agreement"][0]
+    reach = next((s for s in range(1, len(agreement)) if agreement[s] < 0.5), None)
+    reach = len(agreement) if reach is None else reach
+    held = "" if last["held_out"] is None else f", held out {last['held_out']:.2f}"
+    mean = sum(last["log_likelihood"]) / 2
+    return (
+        f"iteration {last['iteration']}: shells to {last['shell']}, halves agree to "
+        f"shell {reach - 1}; log-likelihood {mean:.2f} nats an image{held}; "
+        f"{last['seconds']:.0f} s"
+    )
+
+
+def half_curves(state: State, voxel_size: float) -> tuple[HalfSetFSC, ...]:
+    """Correlate the halves' unfiltered maps of every conformation."""
+    halves = half_volumes(state)
+    manifold = state.manifold.to("cpu")
+    mean = (manifold.weights @ manifold.coefficients) @ manifold.basis.flatten(1)
+    mask = solvent_mask(mean.view_as(manifold.basis[0]), voxel_size)
+    return tuple(
+        half_set_fsc(first, second, mask, voxel_size, seed=0)
+        for first, second in zip(*halves, strict=True)
+    )
+
+
+def half_volumes(state: State) -> Tensor:
+    """(2, V, D, D, D) unfiltered volumes of both halves, on the CPU."""
+    coefficients = state.halves[0].coefficients.cpu()
+    flat = torch.einsum("vc,hcn->hvn", coefficients, state.maxima.cpu().flatten(2))
+    return flat.view(2, -1, *state.maxima.shape[2:])
+
+
+def write_refined(
+    refined: Refined,
+    config: RunConfig,
+    settings: RefineConfig,
+    voxel_size: float,
+    output: Path,
+) -> None:
+    """Write the maps, the manifold, the curves and refine.json."""
+    import pandas as pd
+
+    state = refined.state
+    manifold = state.manifold.to("cpu")
+    halves = half_volumes(state)
+    for number, volume in enumerate(manifold.volumes):
+        name = f"conformation_{number + 1:03d}"
+        write_volume(output / f"{name}.mrc", volume, voxel_size)
+        for half in (0, 1):
+            path = output / f"{name}_half{half + 1}_unfil.mrc"
+            write_volume(path, halves[half, number], voxel_size)
+    save_manifold(output, manifold, config, voxel_size)
+    shells = list(range(refined.last_shell + 1))
+    table: dict[str, list[Any]] = {"shell": shells}
+    for number, curve in enumerate(refined.curves, start=1):
+        table[f"conformation_{number:03d}"] = curve.corrected[shells].tolist()
+    with whole_file(output / CURVES) as path:
+        pd.DataFrame(table).to_csv(path, index=False, float_format="%.4f")
+    facts = {
+        "start": refined.start,
+        "held_out_log_likelihood_of_starts": refined.scores,
+        "settings": to_dict(settings),
+        "voxel_size": voxel_size,
+        "gold_standard_resolution_angstrom": [
+            value if math.isfinite(value) else None
+            for value in refined.resolutions_angstrom
+        ],
+        "last_shell_angstrom": manifold.basis.shape[-1] * voxel_size / shells[-1],
+        "iterations": list(state.history),
+    }
+    with whole_file(output / REPORT) as path:
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _begin(
+    work: Refinement, generator: Generator, latents: Tensor, excess: Tensor
+) -> tuple[State, str, dict[str, Any]]:
+    """Make the starts that are asked for and keep the best."""
+    settings = work.config
+    scores: dict[str, Any] = {}
+    starts: dict[str, Manifold] = {}
+    if settings.start != "random":
+        start = generator_start(generator, latents, settings.components)
+        starts["generator"] = start.to(work.noise_power.device)
+    if settings.start != "generator":
+        if not len(work.rows[2]):
+            raise InputError(
+                f"--start {settings.start}: too few particles to hold some out, which "
+                "tell the starts apart; use --start generator"
+            )
+        starts["random"], scores["random tries"] = random_start(work, latents, excess)
+    states = {name: work.begin(start) for name, start in starts.items()}
+    for name, state in states.items():
+        scores[name] = work.held_out(state.manifold, state.shell)
+    best = max(states, key=lambda name: scores[name] or 0.0)
+    return states[best], best, scores
+
+
+def _write_checkpoint(
+    output: Path, found: tuple[State, str, dict[str, Any]], made_for: dict[str, Any]
+) -> None:
+    state, start, scores = found
+    first = state.halves[0]
+    facts = {
+        "made_for": made_for,
+        "start": start,
+        "scores": scores,
+        "history": list(state.history),
+    }
+    tensors = {
+        "latents": first.latents,
+        "weights": first.weights,
+        "coefficients": first.coefficients,
+        "basis": torch.stack([half.basis for half in state.halves]),
+        "maxima": state.maxima,
+    }
+    save_checkpoint(
+        output,
+        {
+            "step": state.iteration,
+            "shell": state.shell,
+            "facts": json.dumps(facts),
+            **tensors,
+        },
+    )
+
+
+def _read_checkpoint(
+    output: Path, made_for: dict[str, Any], device: str
+) -> tuple[State, str, dict[str, Any]] | None:
+    """Read the newest whole checkpoint; None if there is none."""
+    stored = load_checkpoint(output, device)
+    if stored is None:
+        return None
+    facts = json.loads(stored["facts"]) if "facts" in stored else {}
+    if facts.get("made_for") != json.loads(json.dumps(made_for)):
+        raise InputError(
+            f"{output} holds work of other settings or particles; give another -o, or "
+            "the settings that it was begun with"
+        )
+    first, second = (
+        Manifold(
+            stored["latents"],
+            stored["weights"],
+            stored["coefficients"],
+            basis,
+            all_pairs(stored["basis"].shape[1]).to(device),
+        )
+        for basis in stored["basis"]
+    )
+    state = State(
+        iteration=stored["step"],
+        shell=stored["shell"],
+        halves=(first, second),
+        maxima=stored["maxima"],
+        history=tuple(facts["history"]),
+    )
+    return state, facts["start"], facts["scores"]

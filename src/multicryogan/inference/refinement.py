@@ -1,0 +1,206 @@
+"""Refinement: expectation-maximisation of a manifold on two halves of the particles.
+
+Each iteration weighs poses and conformations of every image (E-step) and finds the
+basis volumes that explain the images best (M-step). The halves share the start,
+low-passed, and the prior power of each basis volume and shell, which is what both agree
+on; images they never share. Shells are added as far as the halves agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RefineConfig
+from multicryogan.data.sampler import ImageSampler
+from multicryogan.fourier import frequency_radius, shell_mean
+from multicryogan.inference.expectation import Examination
+from multicryogan.inference.likelihood import ImageLaw
+from multicryogan.inference.manifold import Manifold
+from multicryogan.inference.maximisation import (
+    Estimate,
+    Sums,
+    from_spectrum,
+    maximise,
+    regularise,
+    to_spectrum,
+)
+from multicryogan.inference.poses import PoseTree
+
+AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
+AHEAD = 3  # shells beyond that are tried
+EDGE_PX = 2.0  # of the sphere that volumes are kept in
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that going on needs.
+
+    Attributes:
+        iteration: Number of iterations done.
+        shell: Last shell of the next iteration.
+        halves: The manifold of each half; latents, weights and pairs are shared.
+        maxima: (2, C, D, D, D) basis volumes before the prior weighed on them.
+        history: One record per iteration.
+    """
+
+    iteration: int
+    shell: int
+    halves: tuple[Manifold, Manifold]
+    maxima: Tensor
+    history: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def manifold(self) -> Manifold:
+        """Mean of the halves."""
+        first, second = self.halves
+        return dataclasses.replace(first, basis=(first.basis + second.basis) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """Takes one state to the next.
+
+    Attributes:
+        sampler: Reads the images at the working box.
+        noise_power: (D//2+1,) per mode and shell, see `ImageLaw`.
+        pixel_size: Å.
+        rows: Rows of each half, and those that neither sees.
+        config: Of the refinement.
+        tree: Poses.
+    """
+
+    sampler: ImageSampler
+    noise_power: Tensor
+    pixel_size: float
+    rows: tuple[Tensor, Tensor, Tensor]
+    config: RefineConfig
+    tree: PoseTree
+
+    @property
+    def box(self) -> int:
+        """Side of the images in pixels."""
+        return self.sampler.preprocessing.box
+
+    @property
+    def last_shell(self) -> int:
+        """Shell that refinement ends with."""
+        return self.box // 2 - 1
+
+    def begin(self, manifold: Manifold) -> State:
+        """Low-pass a start and give it to both halves."""
+        shell = min(self.config.start_shell, self.last_shell)
+        spectrum = to_spectrum(manifold.basis)
+        radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
+        basis = in_sphere(from_spectrum(spectrum * (radius <= shell)))
+        start = dataclasses.replace(manifold, basis=basis)
+        return State(0, shell, (start, start), torch.stack((basis, basis)))
+
+    def law(self, shell: int) -> ImageLaw:
+        """Law of the images up to a shell."""
+        return ImageLaw(self.noise_power, self.pixel_size, shell)
+
+    def held_out(self, manifold: Manifold, shell: int) -> float | None:
+        """Mean log-likelihood of the images that neither half sees, in nats."""
+        if not len(self.rows[2]):
+            return None
+        look = Examination(manifold, self.law(shell), self.tree)
+        placement = look.place(self.sampler, self.rows[2])
+        return float(placement.log_likelihood.double().mean())
+
+    def step(
+        self, state: State, report: Callable[[str, int, int], None] | None = None
+    ) -> State:
+        """Do one iteration."""
+        start = time.monotonic()
+        sums = []
+        for half, manifold in enumerate(state.halves):
+            look = Examination(manifold, self.law(state.shell), self.tree)
+            own = look.empty_sums(self.box)
+            name = f"iteration {state.iteration + 1}, half {half + 1}"
+            look.place(
+                self.sampler,
+                self.rows[half],
+                own,
+                None if report is None else lambda *done: report(name, *done),  # noqa: B023
+            )
+            sums.append(own)
+        basis, maxima, agreement = self._maximise(state, sums)
+        halves = tuple(
+            dataclasses.replace(half, basis=own)
+            for half, own in zip(state.halves, basis, strict=True)
+        )
+        below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
+        good = int(below[0]) if len(below) else state.shell
+        after = State(
+            iteration=state.iteration + 1,
+            shell=min(max(state.shell, good + AHEAD), self.last_shell),
+            halves=(halves[0], halves[1]),
+            maxima=maxima,
+            history=state.history,
+        )
+        record = {
+            "iteration": after.iteration,
+            "shell": state.shell,
+            "log_likelihood": [own.log_likelihood / own.images for own in sums],
+            "held_out": self.held_out(after.manifold, after.shell),
+            "agreement": agreement.tolist(),
+            "seconds": time.monotonic() - start,
+        }
+        return dataclasses.replace(after, history=(*state.history, record))
+
+    def _maximise(
+        self, state: State, sums: list[Sums]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(2, C, D, D, D) new basis volumes and their maxima; (C, D//2+1) agreement."""
+        modes = self.law(state.shell).modes(self.box, state.maxima)
+        estimates = [
+            maximise(half, own, modes)
+            for half, own in zip(state.halves, sums, strict=True)
+        ]
+        power, agreement = shared_power(estimates)
+        basis = [in_sphere(regularise(estimate, power)) for estimate in estimates]
+        maxima = [from_spectrum(estimate.spectrum) for estimate in estimates]
+        return torch.stack(basis), torch.stack(maxima), agreement
+
+
+def shared_power(estimates: list[Estimate]) -> tuple[Tensor, Tensor]:
+    """Measure what two halves agree on.
+
+    Noise is independent in the halves: the mean of X1 conj X2 over a shell is the
+    power of the signal.
+
+    Returns:
+        (C, D//2+1) power per voxel, not negative, and (C, D//2+1) correlation.
+    """
+    first, second = (estimate.spectrum for estimate in estimates)
+    box = first.shape[1]
+    cross = shell_mean((first * second.conj()).real, box, 3)
+    own = [
+        shell_mean(x.real.square() + x.imag.square(), box, 3) for x in (first, second)
+    ]
+    size = (own[0] * own[1]).sqrt()
+    correlation = torch.where(size > 0, cross / size.clamp(min=1e-30), 0)
+    return cross.clamp(min=0), correlation
+
+
+def in_sphere(volumes: Tensor) -> Tensor:
+    """Keep (C, D, D, D) volumes in the sphere in the box, and zero at its surface.
+
+    Images do not show the grey level of a volume: the rim of the sphere sets it.
+    """
+    box = volumes.shape[-1]
+    axis = torch.arange(box, device=volumes.device, dtype=volumes.dtype) - box // 2
+    square = axis.square()
+    radius = (square[:, None, None] + square[:, None] + square).sqrt()
+    outside = ((radius - (box / 2 - EDGE_PX)) / EDGE_PX).clamp(0, 1)
+    inside = 0.5 * (1 + torch.cos(torch.pi * outside))
+    rim = (inside > 0) & (inside < 1)
+    level = volumes[:, rim].mean(1)
+    return (volumes - level[:, None, None, None]) * inside

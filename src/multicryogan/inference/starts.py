@@ -1,0 +1,182 @@
+"""Where refinement starts: from a generator, or from nothing.
+
+A random start is a blob of noise that a few thousand images turn into a map, poses
+unknown, at low resolution first. Most end in a false optimum: several are tried, and
+held-out images tell which is best. Its motion starts as noise as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from multicryogan.evaluation import neighbour_frames
+from multicryogan.fourier import frequency_radius, shell_mean
+from multicryogan.inference.expectation import Examination
+from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.inference.maximisation import (
+    Estimate,
+    from_spectrum,
+    maximise,
+    regularise,
+    to_spectrum,
+)
+from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.networks import Generator
+from multicryogan.rng import stream
+
+COARSE = 576  # rotations, enough for the first shells
+MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
+MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
+MOTION_SHELLS = (6,) * 4 + (8,) * 6
+MOTIONS = 3  # tries from the best map
+BLOB = 0.2  # spread of the blob, of the box
+FAINT = 0.1  # power of the first motion, of the map's
+
+
+def generator_start(generator: Generator, latents: Tensor, components: int) -> Manifold:
+    """Take the volumes of a generator at (V, d) latents, turned on each other.
+
+    They are not shifted: images are centred on the conformations as they come.
+    """
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        volumes = torch.cat([generator(z[None].to(device)) for z in latents]).cpu()
+    frames = neighbour_frames(volumes, latents)
+    still = dataclasses.replace(frames, shift=torch.zeros_like(frames.shift))
+    weights = torch.full((len(latents),), 1 / len(latents))
+    return Manifold.span(still.apply(volumes), latents, weights, components)
+
+
+def random_start(
+    work: Refinement, latents: Tensor, signal_power: Tensor
+) -> tuple[Manifold, list[float]]:
+    """Make a manifold from images alone.
+
+    Args:
+        work: The refinement; the first half's images are used.
+        latents: (V, d) conformations wanted.
+        signal_power: (D//2+1,) power of the images beyond their noise.
+
+    Returns:
+        The best manifold, and the held-out log-likelihoods of all maps and motions.
+    """
+    config, scores = work.config, []
+    maps: list[Manifold] = []
+    rows = work.rows[0][:MAP_IMAGES]
+    sigma_px = work.tree.shifts.sigma_px
+    tree = PoseTree(COARSE).with_shifts(sigma_px, work.box)
+    for attempt in range(config.restarts):
+        draws = stream(config.seed, "random start", step=attempt)
+        blob = _blob(work, signal_power, draws)[None]
+        one = Manifold(
+            latents[:1], torch.ones(1), torch.ones(1, 1), blob, all_pairs(1)
+        ).to(work.noise_power.device)
+        for shell in _shells(MAP_SHELLS, work):
+            one = ascend(work, one, rows, shell, tree)
+        maps.append(one)
+        scores.append(_score(work, one))
+    best = maps[max(range(len(maps)), key=lambda i: scores[i])]
+    count = min(config.components, len(latents) - 1)
+    motions: list[Manifold] = []
+    for attempt in range(MOTIONS if count else 0):
+        draws = stream(config.seed, "random motion", step=attempt)
+        some = _faint_motion(best, latents, count, draws)
+        for shell in _shells(MOTION_SHELLS, work):
+            some = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell, work.tree)
+        motions.append(some)
+        scores.append(_score(work, some))
+    found = [*maps, *motions]
+    return found[max(range(len(found)), key=lambda i: scores[i])], scores
+
+
+def ascend(
+    work: Refinement, manifold: Manifold, rows: Tensor, shell: int, tree: PoseTree
+) -> Manifold:
+    """Do one iteration without halves: the prior is the power beyond the noise."""
+    look = Examination(manifold, work.law(shell), tree)
+    sums = look.empty_sums(work.box)
+    look.place(work.sampler, rows, sums)
+    estimate = maximise(manifold, sums, work.law(shell).modes(work.box, manifold.basis))
+    basis = regularise(estimate, _own_power(estimate))
+    return dataclasses.replace(manifold, basis=in_sphere(basis))
+
+
+def _own_power(estimate: Estimate) -> Tensor:
+    """(C, D//2+1) power of a maximum less that of its noise, 1 / ρ."""
+    box = estimate.spectrum.shape[1]
+    power = estimate.spectrum.real.square() + estimate.spectrum.imag.square()
+    precision = estimate.precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
+    noise = 1 / shell_mean(precision, box, 3).clamp(min=1e-30)
+    return (shell_mean(power, box, 3) - noise).clamp(min=0)
+
+
+def _score(work: Refinement, manifold: Manifold) -> float:
+    score = work.held_out(manifold, min(MAP_SHELLS[-1], work.last_shell))
+    return -math.inf if score is None or math.isnan(score) else score
+
+
+def _shells(wanted: tuple[int, ...], work: Refinement) -> list[int]:
+    return [min(shell, work.last_shell) for shell in wanted]
+
+
+def _blob(work: Refinement, signal_power: Tensor, draws: torch.Generator) -> Tensor:
+    """(D, D, D) noise within a Gaussian, as strong as the images are."""
+    box = work.box
+    noise = torch.randn((box,) * 3, generator=draws)
+    axis = torch.arange(box) - box // 2
+    square = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
+    blob = (1 + noise) * torch.exp(-0.5 * square / (BLOB * box) ** 2)
+    spectrum = to_spectrum(blob[None])
+    radius = frequency_radius(box, 3, like=blob)
+    blob = in_sphere(from_spectrum(spectrum * (radius <= MAP_SHELLS[0])))[0]
+    # The mode q of a slice has |X(q)|^2 / D^2 of power; squared CTFs average one half.
+    power = shell_mean(to_spectrum(blob[None]).abs().square(), box, 3)[0] / box**2
+    low = slice(1, MAP_SHELLS[0] + 1)
+    strength = 2 * signal_power.cpu()[low].clamp(min=0).sum() / power[low].sum()
+    return blob * strength.sqrt()
+
+
+def _faint_motion(
+    best: Manifold, latents: Tensor, count: int, draws: torch.Generator
+) -> Manifold:
+    """Add weak random components, smooth in the latent, to a single map."""
+    box = best.basis.shape[-1]
+    spectrum = to_spectrum(best.basis.cpu())
+    size = shell_mean(spectrum.abs().square(), box, 3)[0].sqrt()
+    radius = frequency_radius(box, 3, like=size)
+    noise = to_spectrum(torch.randn((count, box, box, box), generator=draws))
+    shells = radius.round().long().clamp(max=box // 2)
+    shaped = noise / box**1.5 * size[shells] * math.sqrt(FAINT / count)
+    motion = in_sphere(from_spectrum(shaped * (radius <= MAP_SHELLS[-1])))
+    weights = torch.full((len(latents),), 1 / len(latents))
+    return Manifold(
+        latents,
+        weights,
+        _smooth_functions(latents, count),
+        torch.cat((best.basis.cpu(), motion)),
+        all_pairs(count + 1),
+    ).to(best.basis.device)
+
+
+def _smooth_functions(latents: Tensor, count: int) -> Tensor:
+    """(V, count + 1) orthonormal polynomials of the latents' ranks, from the constant.
+
+    Of several latent dimensions: products, the lowest degrees first.
+    """
+    place = latents.argsort(0).argsort(0).double() / max(1, len(latents) - 1)
+    columns = [torch.ones(len(latents), dtype=torch.float64)]
+    degree = 1
+    while len(columns) <= count:
+        powers = torch.cartesian_prod(*[torch.arange(degree + 1)] * place.shape[1])
+        for power in powers.view(-1, place.shape[1]):
+            if int(power.sum()) == degree and len(columns) <= count:
+                columns.append((place**power).prod(1))
+        degree += 1
+    basis, triangle = torch.linalg.qr(torch.stack(columns, dim=1))
+    signed: Tensor = basis * triangle.diagonal().sign()
+    return (signed * math.sqrt(len(latents))).float()

@@ -1,0 +1,304 @@
+"""Refinement: what halves share, what they do not, and where it leads."""
+
+import dataclasses
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from evaluation_phantoms import grid_points
+from multicryogan.config import RefineConfig
+from multicryogan.evaluation import fsc
+from multicryogan.inference import Examination
+from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.inference.maximisation import Estimate, to_spectrum
+from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.refinement import (
+    Refinement,
+    State,
+    in_sphere,
+    shared_power,
+)
+from multicryogan.rng import stream
+from refinement_data import BOX, images_of, phantom, refinement
+
+REFINEMENT = "multicryogan.inference.refinement"
+HELD_OUT = 50
+
+
+def white(name: str, count: int = 64, box: int = BOX) -> Tensor:
+    """(C, D, D, D) normal numbers of variance one."""
+    return torch.randn(count, box, box, box, generator=stream(0, name))
+
+
+def estimates(*halves: Tensor) -> list[Estimate]:
+    return [Estimate(to_spectrum(half), torch.zeros(0)) for half in halves]
+
+
+# What both halves agree on
+
+
+@pytest.mark.parametrize("box", [12, 13])
+@pytest.mark.parametrize("snr", [4.0, 0.5])
+def test_shared_power_is_that_of_the_signal(box: int, snr: float) -> None:
+    signal = snr**0.5 * white("signal", box=box)
+    halves = [signal + white(name, box=box) for name in ("first", "second")]
+    power, correlation = shared_power(estimates(*halves))
+    assert power.shape == correlation.shape == (64, box // 2 + 1)
+    # White numbers of variance v have v D³ of power in each mode of the transform.
+    found = power[:, 2:].mean(0) / box**3
+    torch.testing.assert_close(found, torch.full_like(found, snr), rtol=0.1, atol=0)
+    expected = torch.full_like(found, snr / (1 + snr))
+    torch.testing.assert_close(
+        correlation[:, 2:].mean(0), expected, rtol=0.05, atol=0.01
+    )
+
+
+def test_noise_alone_has_no_correlation() -> None:
+    power, correlation = shared_power(estimates(white("first"), white("second")))
+    assert correlation[:, 2:].mean(0).abs().max() < 0.03
+    assert (power >= 0).all()
+    assert (power[correlation < 0] == 0).all()
+    assert (correlation[:, 2:] < 0).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_opposite_halves_share_no_power() -> None:
+    power, correlation = shared_power(estimates(white("one"), -white("one")))
+    torch.testing.assert_close(correlation, -torch.ones_like(correlation))
+    assert (power == 0).all()
+
+
+def test_an_empty_shell_has_neither_power_nor_correlation() -> None:
+    both = estimates(white("first"), white("second"))
+    for half in both:
+        half.spectrum[:, 0, 0, 0] = 0
+    power, correlation = shared_power(both)
+    assert (power[:, 0] == 0).all()
+    assert (correlation[:, 0] == 0).all()
+
+
+# The sphere
+
+
+def radius(box: int) -> Tensor:
+    return grid_points(box).norm(dim=-1)
+
+
+@pytest.mark.parametrize("box", [12, 13])
+def test_the_level_of_the_rim_is_taken_off(box: int) -> None:
+    inner = radius(box) < 3
+    volumes = torch.stack((2.0 + 3.0 * inner, -1.0 + 0.5 * inner))
+    expected = torch.stack((3.0 * inner, 0.5 * inner))
+    torch.testing.assert_close(in_sphere(volumes), expected)
+
+
+@pytest.mark.parametrize("box", [12, 13])
+def test_what_lies_well_inside_keeps_its_contrast(box: int) -> None:
+    inner = radius(box) <= box / 2 - 2
+    volume = white("inside", 1, box)
+    found = in_sphere(volume)
+    offset = (volume - found)[0, inner]
+    rim = (radius(box) > box / 2 - 2) & (radius(box) < box / 2)
+    expected = volume[0, rim].mean().expand_as(offset)
+    torch.testing.assert_close(offset, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("box", [12, 13])
+def test_nothing_is_left_at_the_surface(box: int) -> None:
+    found = in_sphere(white("outside", 2, box))
+    assert (found[:, radius(box) >= box / 2] == 0).all()
+    assert (found[:, radius(box) < box / 2 - 0.1] != 0).all()
+
+
+# A refinement of a single map
+
+
+def single(volume: Tensor) -> Manifold:
+    return Manifold(
+        torch.tensor([[0.5]]),
+        torch.ones(1),
+        torch.ones(1, 1),
+        volume[None],
+        all_pairs(1),
+    )
+
+
+def settings(start_shell: int = 3) -> RefineConfig:
+    return RefineConfig(start_shell=start_shell, components=0)
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[Tensor, float]:
+    """500 images of one particle, and their noise."""
+    return images_of(phantom()[None], [500], 1.0)
+
+
+@pytest.fixture(scope="module")
+def work(images: tuple[Tensor, float]) -> Refinement:
+    return refinement(*images, settings(), held_out=HELD_OUT)
+
+
+@pytest.fixture(scope="module")
+def course(work: Refinement) -> list[State]:
+    """The start and three steps."""
+    states = [work.begin(single(phantom()))]
+    for _ in range(3):
+        states.append(work.step(states[-1]))
+    return states
+
+
+def wave(box: int, cycles: int) -> Tensor:
+    return torch.cos(2 * torch.pi * cycles / box * grid_points(box)[..., 0])
+
+
+def test_the_start_is_low_passed_and_the_same_for_both(work: Refinement) -> None:
+    both = wave(BOX, 3) + 2 * wave(BOX, 4)
+    state = work.begin(single(both))
+    expected = in_sphere(wave(BOX, 3)[None])
+    for half in state.halves:
+        torch.testing.assert_close(half.basis, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        state.maxima, state.halves[0].basis.expand(2, 1, -1, -1, -1)
+    )
+    assert (state.iteration, state.shell, state.history) == (0, 3, ())
+
+
+def test_the_start_may_not_exceed_the_last_shell(work: Refinement) -> None:
+    assert work.last_shell == 5
+    eager = dataclasses.replace(work, config=settings(start_shell=50))
+    assert eager.begin(single(phantom())).shell == 5
+
+
+def test_steps_raise_the_likelihood(course: list[State]) -> None:
+    history = course[-1].history
+    for before, after in pairwise(history):
+        for half in (0, 1):
+            gain = after["log_likelihood"][half] - before["log_likelihood"][half]
+            assert gain > 0.05
+    assert history[-1]["held_out"] > history[0]["held_out"] + 0.2
+
+
+def test_steps_find_the_shells_that_the_start_lacks(course: list[State]) -> None:
+    curves = [fsc(s.manifold.basis, phantom()[None])[0] for s in course]
+    assert curves[0][4] < 0.3
+    assert curves[-1][3] > curves[1][3] + 0.02
+    assert curves[-1][3] > 0.9
+    assert curves[-1][4] > 0.5
+
+
+def test_the_manifold_is_the_mean_of_the_halves(course: list[State]) -> None:
+    first, second = (half.basis for half in course[-1].halves)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(course[-1].manifold.basis, 0.5 * first + 0.5 * second)
+
+
+def test_records_tell_the_mean_log_likelihood(
+    work: Refinement, course: list[State]
+) -> None:
+    state, record = course[2], course[3].history[2]
+    for half in (0, 1):
+        look = Examination(state.halves[half], work.law(state.shell), work.tree)
+        found = look.place(work.sampler, work.rows[half]).log_likelihood
+        assert record["log_likelihood"][half] == pytest.approx(
+            float(found.mean()), rel=1e-5
+        )
+    assert record["iteration"] == course[3].iteration == 3
+    assert record["shell"] == state.shell
+    after = course[3]
+    look = Examination(after.manifold, work.law(after.shell), work.tree)
+    found = look.place(work.sampler, work.rows[2]).log_likelihood
+    assert len(found) == HELD_OUT
+    assert record["held_out"] == pytest.approx(float(found.mean()), rel=1e-5)
+
+
+def test_without_held_out_images_nothing_is_said_of_them(work: Refinement) -> None:
+    blind = dataclasses.replace(work, rows=(*work.rows[:2], torch.arange(0)))
+    assert blind.held_out(single(phantom()), 3) is None
+
+
+# Shells
+
+
+def test_shells_grow_to_the_last_one_and_stop(course: list[State]) -> None:
+    assert [state.shell for state in course] == [3, 5, 5, 5]
+    agreement = torch.tensor([r["agreement"] for r in course[-1].history])
+    assert (agreement[0, 0, 1:4] > 0.9).all()  # one record, one component
+    assert (agreement[0, 0, 4:] == 0).all()  # shells that are not in
+
+
+@pytest.mark.parametrize(
+    ("start", "low", "expected"),
+    [(2, None, 5), (2, 2, 4), (2, 1, 3), (6, 4, 6), (6, 1, 6), (6, None, 7)],
+)
+def test_shells_are_added_as_far_as_halves_agree(
+    monkeypatch: pytest.MonkeyPatch, start: int, low: int | None, expected: int
+) -> None:
+    """Three beyond the last one before the first at which they do not."""
+    curve = torch.full((1, 9), 0.15)
+    if low is not None:
+        curve[0, low] = 0.14
+    monkeypatch.setattr(
+        f"{REFINEMENT}.shared_power", lambda found: (torch.ones(1, 9), curve)
+    )
+    volume = phantom(box=16)
+    few, power = images_of(volume[None], [6], 1.0)
+    tree = PoseTree(300)
+    short = refinement(few, power, settings(start), held_out=0, tree=tree)
+    assert short.step(short.begin(single(volume))).shell == expected
+
+
+# What halves must not see
+
+
+@pytest.fixture(scope="module")
+def one_step(images: tuple[Tensor, float]) -> State:
+    return stepped(*images)
+
+
+def stepped(images: Tensor, power: float) -> State:
+    """One step with few images."""
+    work = refinement(images[:150], power, settings(4), held_out=HELD_OUT)
+    return work.step(work.begin(single(phantom())))
+
+
+def changed(images: Tensor, part: slice) -> Tensor:
+    """Put other images in the place of some."""
+    other = images.clone()
+    other[:150][part] = -images[150:300][part]
+    return other
+
+
+def test_halves_do_not_see_each_others_images(
+    images: tuple[Tensor, float], one_step: State
+) -> None:
+    second = slice(1, 150 - HELD_OUT, 2)
+    other = stepped(changed(images[0], second), images[1])
+    assert torch.equal(other.maxima[0], one_step.maxima[0])
+    assert not torch.equal(other.maxima[1], one_step.maxima[1])
+    # What both agree on is the prior power.
+    assert not torch.equal(other.halves[0].basis, one_step.halves[0].basis)
+
+
+def test_halves_share_the_prior_power_alone(
+    monkeypatch: pytest.MonkeyPatch, images: tuple[Tensor, float]
+) -> None:
+    shells = torch.ones(1, BOX // 2 + 1)
+    monkeypatch.setattr(f"{REFINEMENT}.shared_power", lambda found: (shells, shells))
+    second = slice(1, 150 - HELD_OUT, 2)
+    one, other = (
+        stepped(shown, images[1]) for shown in (images[0], changed(images[0], second))
+    )
+    assert torch.equal(other.halves[0].basis, one.halves[0].basis)
+    assert not torch.equal(other.halves[1].basis, one.halves[1].basis)
+
+
+def test_neither_half_sees_the_images_that_are_held_out(
+    images: tuple[Tensor, float], one_step: State
+) -> None:
+    held_out = slice(150 - HELD_OUT, 150)
+    other = stepped(changed(images[0], held_out), images[1])
+    assert torch.equal(other.maxima, one_step.maxima)
+    for half in (0, 1):
+        assert torch.equal(other.halves[half].basis, one_step.halves[half].basis)
+    assert other.history[0]["held_out"] != one_step.history[0]["held_out"]

@@ -1,0 +1,217 @@
+"""Starts: what a generator has found, and what images alone tell."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from evaluation_phantoms import asymmetric_points, blobs
+from multicryogan.config import RefineConfig
+from multicryogan.evaluation import align
+from multicryogan.evaluation.frames import lay_each
+from multicryogan.evaluation.rigid import move
+from multicryogan.imaging.noise import radial_power
+from multicryogan.inference import Examination
+from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.inference.starts import (
+    _smooth_functions,
+    generator_start,
+    random_start,
+)
+from multicryogan.networks import Generator
+from multicryogan.priors import LatentPrior
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+from refinement_data import BOX, correlation, images_of, phantom, refinement
+
+STARTS = "multicryogan.inference.starts"
+LATENTS = torch.tensor([[0.25], [0.75]])
+
+
+class Known(Generator):
+    """Known volumes, as a generator would make them."""
+
+    def __init__(self, volumes: Tensor) -> None:
+        super().__init__(volumes.shape[-1])
+        self.volumes = torch.nn.Parameter(volumes)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Pick a volume: (V, 1) to (V, D, D, D)."""
+        place = (latent[:, 0] * len(self.volumes)).long()
+        return self.volumes[place.clamp(max=len(self.volumes) - 1)]
+
+    def resized(self, box: int) -> Generator:
+        """Refuse."""
+        raise NotImplementedError
+
+    def voxels(self) -> list[torch.nn.Parameter]:
+        """Return nothing."""
+        return []
+
+
+def segment(count: int) -> Tensor:
+    return LatentPrior("segment", 1).grid(count)
+
+
+def moving(places: list[tuple[float, float, float]]) -> Tensor:
+    """(V, D, D, D) body with a lump at each of these places."""
+    body = asymmetric_points(BOX, 0)
+    lump = 0.4 * torch.randn(12, 3, generator=stream(0, "lump"))
+    shapes = [torch.cat((body, torch.tensor(place) + lump)) for place in places]
+    return in_sphere(torch.stack([blobs(BOX, points, 1.0) for points in shapes]))
+
+
+ALONG = [(0.0, 3.0, 1.0), (0.0, 2.4, 1.8), (0.0, 1.6, 2.4)]
+
+
+# From a generator
+
+
+def assert_alike_up_to_a_turn(found: Tensor, volumes: Tensor) -> None:
+    laid = lay_each(found, volumes)
+    for made, volume in zip(laid, volumes, strict=True):
+        assert correlation(made, volume) > 0.98
+    assert correlation(found[0], volumes[0]) > 0.999  # the first one stays
+
+
+def test_a_generators_volumes_come_back() -> None:
+    volumes = moving(ALONG)
+    found = generator_start(Known(volumes), segment(3), components=2)
+    assert found.basis.shape[0] == 3
+    assert_alike_up_to_a_turn(found.volumes, volumes)
+    torch.testing.assert_close(found.weights, torch.full((3,), 1 / 3))
+    assert torch.equal(found.latents, segment(3))
+
+
+def test_a_generators_volumes_are_turned_on_each_other() -> None:
+    volumes = moving(ALONG)
+    turn = random_rotations((3,), stream(0, "turn"))
+    turn[0] = torch.eye(3)
+    scrambled = move(volumes, turn, torch.zeros(3, 3))
+    found = generator_start(Known(scrambled), segment(3), components=2).volumes
+    assert_alike_up_to_a_turn(found, volumes)
+    for first in (0, 1):
+        pair = slice(first, first + 2)
+        assert correlation(*scrambled[pair]) < 0.7
+        assert correlation(*found[pair]) > correlation(*volumes[pair]) - 0.01
+
+
+def test_a_generators_volumes_are_not_shifted() -> None:
+    volume, shift = moving(ALONG[:1]), torch.tensor([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]])
+    shifted = move(volume.expand(2, -1, -1, -1), torch.eye(3).expand(2, 3, 3), shift)
+    found = generator_start(Known(shifted), segment(2), components=1)
+    axis = torch.arange(BOX) - BOX // 2
+    centres = (found.volumes.sum((1, 2)) * axis).sum(1) / found.volumes.sum((1, 2, 3))
+    assert float(centres[1] - centres[0]) == pytest.approx(1.5, abs=0.15)
+
+
+def test_a_generator_that_does_not_move_starts_at_rest() -> None:
+    volume = phantom()
+    found = generator_start(Known(volume[None]), segment(5), components=5)
+    for made in found.volumes:
+        assert correlation(made, volume) > 0.9999
+    motion = found.basis[1:].flatten(1).norm(dim=1) / volume.norm()
+    assert (motion < 1e-3).all()
+
+
+def test_no_component_leaves_the_mean() -> None:
+    known = Known(moving(ALONG))
+    all_of_it = generator_start(known, segment(3), components=2)
+    found = generator_start(known, segment(3), components=0)
+    assert found.coefficients.shape == (3, 1)
+    torch.testing.assert_close(found.basis[0], all_of_it.volumes.mean(0))
+
+
+# From nothing
+
+
+@pytest.mark.parametrize(
+    ("latents", "count"),
+    [
+        (segment(21), 5),
+        (segment(2), 1),
+        (segment(6), 5),
+        (LatentPrior("uniform", 2).grid(5), 7),
+        (LatentPrior("gaussian", 1).grid(9), 4),
+    ],
+)
+def test_motions_start_as_orthonormal_functions(latents: Tensor, count: int) -> None:
+    found = _smooth_functions(latents, count)
+    assert found.shape == (len(latents), count + 1)
+    torch.testing.assert_close(found[:, 0], torch.ones(len(latents)))
+    products = found.T @ found / len(latents)
+    torch.testing.assert_close(products, torch.eye(count + 1), atol=1e-5, rtol=0)
+
+
+def test_the_first_function_is_a_slope_and_the_second_a_parabola() -> None:
+    found = _smooth_functions(segment(21), 2)
+    t = torch.linspace(-1, 1, 21)
+    parabola = t.square() - t.square().mean()
+    for column, shape in ((1, t), (2, parabola)):
+        expected = shape / shape.square().mean().sqrt()
+        torch.testing.assert_close(found[:, column], expected, atol=1e-5, rtol=0)
+
+
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the schedules; few clear images need a cautious step."""
+    monkeypatch.setattr(f"{STARTS}.COARSE", 100)
+    monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (3,) * 3 + (4,) * 2)
+    monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)
+    monkeypatch.setattr(f"{STARTS}.MOTIONS", 2)
+    monkeypatch.setattr(f"{STARTS}.FAINT", 0.5)
+    monkeypatch.setattr("multicryogan.inference.maximisation.RIDGE", 0.1)
+
+
+def begun(
+    volumes: Tensor, images: int, snr: float, components: int
+) -> tuple[Refinement, Tensor]:
+    """A refinement of images of these volumes in equal shares, and their excess."""
+    made, power = images_of(volumes, [images // len(volumes)] * len(volumes), snr)
+    config = RefineConfig(components=components, restarts=2)
+    work = refinement(made, power, config, held_out=60)
+    return work, radial_power(made) - work.noise_power
+
+
+def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    volume = phantom()
+    work, excess = begun(volume[None], 240, 0.5, components=0)
+    found, scores = random_start(work, LATENTS, excess)
+    assert align(found.basis[0], volume).correlation > 0.9
+    assert len(scores) == 2
+    assert found.basis.shape[0] == len(found.latents) == 1
+    # In the grey levels of the images as well.
+    assert float(found.basis.norm() / volume.norm()) == pytest.approx(1, abs=0.1)
+    assert work.held_out(found, 4) == pytest.approx(max(scores))
+
+
+def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    work, excess = begun(moving([ALONG[0], (0.0, -2.5, 2.5)]), 300, 4.0, components=1)
+    found, scores = random_start(work, LATENTS, excess)
+    maps, motions = scores[:2], scores[2:]
+    assert len(motions) == 2
+    assert max(motions) > max(maps) + 1
+    assert work.held_out(found, 4) == pytest.approx(max(motions))
+    assert torch.equal(found.latents, LATENTS)
+    shown = torch.arange(300) >= 150
+    order = torch.randperm(300, generator=stream(0, "order"))
+    placed = Examination(found, work.law(4), work.tree)
+    state = placed.place(work.sampler, torch.arange(300)).conformation
+    right = float((state == shown[order]).float().mean())
+    assert max(right, 1 - right) > 0.7
+
+
+def test_only_the_first_half_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (2,))
+    work, excess = begun(phantom()[None], 240, 0.5, components=0)
+    found, _ = random_start(work, LATENTS, excess)
+    other = work.sampler.stack.values.copy()
+    other[work.rows[1]] = math.nan
+    changed = refinement(
+        torch.from_numpy(other), float(work.noise_power[0]), work.config, held_out=60
+    )
+    again, _ = random_start(changed, LATENTS, excess)
+    assert torch.equal(again.basis, found.basis)
