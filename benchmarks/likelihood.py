@@ -42,8 +42,8 @@ def main() -> None:
     u = 10_000 + 10_000 * torch.rand(count, generator=draws)
     one = torch.ones(count)
     optics = CTFParams(u, u, 0 * one, 0 * one, 300 * one, 2.7 * one, 0.1 * one)
+    rotations = super_fibonacci(POSES).to(device)
     law = ImageLaw(
-        super_fibonacci(POSES).float().to(device),
         torch.full((BOX // 2 + 1,), 10.0, device=device),
         PIXEL_SIZE,
         BOX // 2 - 1,
@@ -61,7 +61,10 @@ def main() -> None:
         for _ in range(blocks):
             left @ right.T
 
-    whole = timed(lambda: pose_posterior(images, optics, volume, law), options.repeats)
+    whole = timed(
+        lambda: pose_posterior(images, optics, volume, rotations, law),
+        options.repeats,
+    )
     product = timed(multiply, options.repeats) * count * POSES / (blocks * side**2)
     print(
         f"{count:,} images x {POSES:,} poses x 1 volume on {device}, "

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from multicryogan.config import RunConfig, SimulationConfig
+from multicryogan.inference import MANIFOLD, Manifold
+from multicryogan.inference.manifold import all_pairs
+from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.io import read_particles, write_stack, write_volume
 from multicryogan.synthetic import simulate
 from multicryogan.tables import build, write_toml
 from multicryogan.training.build import build_generator
-from multicryogan.training.state import save_snapshot
+from multicryogan.training.state import save_checkpoint, save_snapshot
 from particle_files import ball_images, optics_groups, write_particles
 
 Arrange = Callable[[Path], list[str]]  # prepares a folder, returns the command line
@@ -218,6 +221,39 @@ def assigning(*more: str, voxel_size: float | None = None) -> Arrange:
         size = read_particles(star).pixel_size if voxel_size is None else voxel_size
         run = make_run(folder, voxel_size=size)
         return ["assign", run, str(star), "-o", str(folder / "out"), *more]
+
+    return arrange
+
+
+def refining(
+    *more: str, voxel_size: float | None = None, output: str = "out"
+) -> Arrange:
+    """Refine on small particles into a new folder, a folder begun, or the run."""
+
+    def arrange(folder: Path) -> list[str]:
+        simulate(build(SimulationConfig, SMALL), folder / "data")
+        star = folder / "data" / "particles.star"
+        size = read_particles(star).pixel_size if voxel_size is None else voxel_size
+        run = make_run(folder, voxel_size=size)
+        (folder / "begun").mkdir()
+        (folder / "other").mkdir()
+        save_checkpoint(folder / "other", {"step": 1, "facts": "{}"})
+        return ["refine", run, str(star), "-o", str(folder / output), *more]
+
+    return arrange
+
+
+def with_manifold(command: str, *more: str, broken: bool = False) -> Arrange:
+    """Use a folder that refine has written, or that was damaged since."""
+
+    def arrange(folder: Path) -> list[str]:
+        volume, latent = torch.ones(1, 16, 16, 16), torch.tensor([[0.5]])
+        found = Manifold(latent, torch.ones(1), torch.ones(1, 1), volume, all_pairs(1))
+        save_manifold(folder, found, RunConfig(), 12.0)
+        if broken:
+            (folder / MANIFOLD).write_bytes(b"not tensors at all")
+        star = str(folder / "no.star")
+        return [command, str(folder), star, "-o", str(folder / "out"), *more]
 
     return arrange
 

@@ -24,6 +24,7 @@ from user_mistakes import (
     output_not_empty,
     output_of_other_settings,
     pickled_table,
+    refining,
     set_pixel,
     simulating,
     simulating_into,
@@ -34,6 +35,7 @@ from user_mistakes import (
     with_columns,
     with_config,
     with_file,
+    with_manifold,
     with_optics,
     with_options,
     with_stack,
@@ -362,7 +364,22 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ("no snapshot.safetensors", "give a run folder"),
     ),
     "assign no particles": (on_a_run("assign"), ("--particles",)),
-    "assign without poses": (assigning("--poses", "0"), ("--poses is 0", "give 1")),
+    "assign to nothing": (
+        assigning("--conformations", "0"),
+        ("--conformations is 0", "give 1"),
+    ),
+    "assign with an option that is gone": (
+        assigning("--poses", "100"),
+        ("--poses", "--help"),
+    ),
+    "select one number": (
+        assigning("--select", "0.5"),
+        ("--select 0.5", "give two numbers"),
+    ),
+    "select from high to low": (
+        assigning("--select", "0.5:0.2"),
+        ("--select 0.5:0.2", "lower end first"),
+    ),
     "assign to too many": (
         assigning("--conformations", "500"),
         ("500", "--conformations"),
@@ -370,6 +387,56 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "assign particles of another field": (
         assigning(voxel_size=3.0),
         ("span 192.0 Å", "span 48.0 Å", "give the particles that the run"),
+    ),
+    "assign a refined folder anew": (
+        with_manifold("assign", "--conformations", "3"),
+        ("--conformations 3", "leave the option away"),
+    ),
+    "assign by a broken manifold": (
+        with_manifold("assign", broken=True),
+        ("manifold.safetensors", "no manifold"),
+    ),
+    # refine
+    "refine no run": (
+        words("refine", "FOLDER", "FOLDER/no.star", "-o", "FOLDER/out"),
+        ("no snapshot.safetensors", "give a run folder"),
+    ),
+    "refine missing particles": (on_a_run("refine"), ("--particles",)),
+    "refine without iterations": (
+        refining("--iterations", "0"),
+        ("--iterations is 0", "give 1"),
+    ),
+    "refine no conformation": (
+        refining("--conformations", "0"),
+        ("--conformations is 0", "give 1"),
+    ),
+    "refine from shell 0": (
+        refining("--start-shell", "0"),
+        ("--start-shell is 0", "give 1"),
+    ),
+    "refine too many": (
+        refining("--conformations", "500"),
+        ("--conformations 500", "give fewer"),
+    ),
+    "refine into the run": (
+        refining(output="run"),
+        ("is the run itself", "another folder"),
+    ),
+    "refine particles of another field": (
+        refining(voxel_size=3.0),
+        ("span 192.0 Å", "span 48.0 Å", "give the particles that the run"),
+    ),
+    "refine from an unknown start": (
+        refining("--start", "truth"),
+        ("truth", "generator"),
+    ),
+    "refine few particles from nothing": (
+        refining("--start", "random", output="begun"),
+        ("--start random", "too few particles", "use --start generator"),
+    ),
+    "refine on with other settings": (
+        refining(output="other"),
+        ("other settings or particles", "another -o"),
     ),
     "evaluate without truth": (on_a_run("evaluate"), ("--truth",)),
     "truth without truth": (

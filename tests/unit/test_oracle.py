@@ -3,15 +3,27 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from benchmark_files import load_benchmark
 from evaluation_phantoms import hinge
 from multicryogan.config import LawConfig, SimulationConfig
-from multicryogan.synthetic import read_truth, simulate
+from multicryogan.inference import PoseTree
+from multicryogan.io import write_volume
+from multicryogan.priors import LatentPrior
+from multicryogan.rng import stream
+from multicryogan.rotations import random_rotations
+from multicryogan.synthetic import Truth, read_truth, simulate
 
 oracle = load_benchmark("oracle")
+
+
+@pytest.fixture(autouse=True)
+def fewer_poses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracle, "PoseTree", lambda: PoseTree(1_152))
 
 
 def report(folder: Path, law: LawConfig, snr_db: float) -> dict[str, str]:
@@ -21,7 +33,7 @@ def report(folder: Path, law: LawConfig, snr_db: float) -> dict[str, str]:
     )
     simulate(config, folder)
     truth = read_truth(folder)
-    lines = oracle.report(oracle.search(folder, truth, 150, 6_000), truth)
+    lines = oracle.report(oracle.search(folder, truth, 150), truth)
     return {line.split(":")[0]: line.split(":", 1)[1] for line in lines[1:]}
 
 
@@ -29,7 +41,7 @@ def test_clear_images_tell_state_and_pose(tmp_path: Path) -> None:
     law = LawConfig(kind="discrete")
     found = report(tmp_path / "data", law, 0.0)
     assert float(found["in the right group"].split()[0]) > 98
-    # 6,000 poses lie 9 degrees apart.
+    # 9,216 poses lie 12 degrees apart.
     assert float(found["pose error"].split()[1]) < 9
 
 
@@ -59,20 +71,119 @@ def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
     torch.testing.assert_close(*map(torch.tensor, numbers), atol=1.0, rtol=0)
 
 
-def test_groups_are_cut_where_neighbouring_maps_differ_most() -> None:
-    maps = hinge(16, [0, 1, 2, 30, 31])
-    places = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
-    assert oracle.jump(maps, places) == pytest.approx(0.6)
+def write_assigned(
+    folder: Path, maps: Tensor, latent: Tensor, rotation: Tensor, weight: Tensor
+) -> None:
+    """Write what the report reads of a folder of `assign`."""
+    folder.mkdir()
+    for number, volume in enumerate(maps, start=1):
+        write_volume(folder / f"class_{number:03d}.mrc", volume, 4.0)
+    places = LatentPrior("segment", 1).grid(len(maps))
+    np.savez(
+        folder / "latents.npz",
+        latent=latent[:, None].numpy(),
+        rotation=rotation.numpy(),
+        conformation_weight=weight.numpy(),
+        conformation_latents=places.numpy(),
+    )
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    """40 particles in two states."""
+    folder = tmp_path_factory.mktemp("oracle") / "data"
+    law = LawConfig(kind="discrete", weights=(0.5, 0.5))
+    simulate(SimulationConfig(images=40, box=16, pixel_size=10.0, law=law), folder)
+    return read_truth(folder)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_assigned_groups_are_counted_in_either_order(sign: int, tmp_path: Path) -> None:
-    simulate(
-        SimulationConfig(images=40, law=LawConfig(kind="discrete")), tmp_path / "d"
-    )
-    truth = read_truth(tmp_path / "d")
-    rows = torch.arange(40)
+def test_assigned_groups_are_counted_in_either_order(
+    sign: int, tmp_path: Path, truth: Truth
+) -> None:
     latent = 0.5 + sign * (truth.state - 0.5) * 0.6
     latent[3] = 1 - latent[3]
-    told = oracle.report_assigned(latent, 0.5, rows, truth)
-    assert told.startswith("assigned, in the right group: 97.5 +-")
+    weight = torch.tensor([[0.3, 0.7]]).expand(40, 2)
+    write_assigned(tmp_path / "a", truth.maps, latent, truth.rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", torch.arange(40), truth)
+    assert told.startswith("in the right group: 97.5 +- 2.5 %; ")
+    assert "shares by the mean posterior of all: 30.0 % / 70.0 %" in told
+
+
+def test_assigned_groups_are_cut_where_neighbouring_maps_differ_most(
+    tmp_path: Path, truth: Truth
+) -> None:
+    maps = hinge(16, [0, 1, 2, 30, 31])  # at latents of 0.1, 0.3, 0.5, 0.7, 0.9
+    latent = torch.where(truth.state == 0, 0.59, 0.61)
+    weight = torch.tensor([[0.1, 0.1, 0.1, 0.4, 0.3]]).expand(40, 5)
+    write_assigned(tmp_path / "a", maps, latent, truth.rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", torch.arange(40), truth)
+    assert told.startswith("in the right group: 100.0 +- 0.0 %; ")
+    assert "shares by the mean posterior of all: 30.0 % / 70.0 %" in told
+
+
+def test_only_the_images_of_the_report_are_counted(
+    tmp_path: Path, truth: Truth
+) -> None:
+    rows = torch.arange(0, 40, 4)
+    latent = torch.full((40,), 0.5)
+    latent[rows] = torch.where(truth.state[rows] == 0, 0.2, 0.8)
+    rotation = random_rotations((40,), stream(0, "wrong"))
+    rotation[rows] = truth.rotation[rows].float()
+    weight = torch.full((40, 2), 0.5)
+    write_assigned(tmp_path / "a", truth.maps, latent, rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", rows, truth)
+    assert told.startswith("in the right group: 100.0 +- 0.0 %; ")
+    assert "pose error: median 0.0 degrees; above 30 degrees 0.0 +-" in told
+
+
+def poses_told(folder: Path, rotation: Tensor, truth: Truth) -> tuple[float, float]:
+    """Median error in degrees, and percent above 30."""
+    latent, weight = torch.full((40,), 0.5), torch.full((40, 2), 0.5)
+    write_assigned(folder, truth.maps, latent, rotation, weight)
+    told = oracle.report_assigned(folder, torch.arange(40), truth)
+    words = told.split("pose error: median ")[1].split()
+    return float(words[0]), float(words[5])
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_poses_of_a_turned_map_are_scored_as_right(
+    is_mirrored: bool, tmp_path: Path, truth: Truth
+) -> None:
+    turn = random_rotations((), stream(0, "turn"))
+    # The map's point p stands at R M p: A p = A' R M p for the same image.
+    hand = torch.diag(torch.tensor([1.0, 1.0, -1.0 if is_mirrored else 1.0]))
+    rotation = hand @ truth.rotation.float() @ hand @ turn.T
+    assert poses_told(tmp_path / "a", rotation, truth) == (0.0, 0.0)
+
+
+def test_a_tenth_of_wrong_poses_is_told(tmp_path: Path, truth: Truth) -> None:
+    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+    rotation = truth.rotation.float().clone()
+    rotation[::10] = half_turn @ rotation[::10]
+    assert poses_told(tmp_path / "a", rotation, truth) == (0.0, 10.0)
+
+
+def test_random_poses_are_not_turned_into_right_ones(
+    tmp_path: Path, truth: Truth
+) -> None:
+    rotation = random_rotations((40,), stream(0, "wrong"))
+    median, far = poses_told(tmp_path / "a", rotation, truth)
+    assert median > 40
+    assert far > 60
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_rank_of_assigned_coordinates_counts_in_either_direction(
+    sign: int, tmp_path: Path
+) -> None:
+    law = LawConfig(maps=3)
+    simulate(
+        SimulationConfig(images=20, box=16, pixel_size=10.0, law=law), tmp_path / "d"
+    )
+    moving = read_truth(tmp_path / "d")
+    latent = sign * moving.coordinates[:, 0].float()
+    weight = torch.full((20, 3), 1 / 3)
+    write_assigned(tmp_path / "a", moving.maps, latent, moving.rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", torch.arange(20), moving)
+    assert told.startswith("posterior mean: rank correlation 1.000; pose error: ")

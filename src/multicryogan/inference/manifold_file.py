@@ -50,7 +50,9 @@ def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
         config = run_config(json.loads(header["config"]))
         voxel_size = float(header["voxel_size"])
         count = len(parts["basis"])
-        if parts["coefficients"].shape != (len(parts["latents"]), count):
+        conformations = len(parts["latents"])
+        shapes = (parts["coefficients"].shape, parts["weights"].shape)
+        if shapes != ((conformations, count), (conformations,)):
             raise ValueError("its tensors do not fit each other")
     except OSError as error:
         raise InputError(

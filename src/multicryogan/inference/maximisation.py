@@ -33,7 +33,7 @@ from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.posterior import Placement
 from multicryogan.inference.search import Cells, Division, divide
 
-RIDGE = 1e-3  # of the mean precision of a shell, where views leave gaps
+RIDGE = 0.1  # of the mean precision of a shell: without it steps overshoot in gaps
 
 
 @dataclass(slots=True)

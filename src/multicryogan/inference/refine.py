@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from multicryogan.inference.assignment import latent_grid
 from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.refinement import Refinement, State
+from multicryogan.inference.refinement import Refinement, State, sphere
 from multicryogan.inference.starts import generator_start, random_start
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
 from multicryogan.networks import Generator
@@ -105,7 +107,7 @@ def refine(
             config.imaging.shift_sigma_angstrom / stage.pixel_size, box
         ),
     )
-    made_for = {"settings": to_dict(settings), "particles": len(stack), "box": box}
+    made_for = describe_work(generator, settings, stack)
     found = _read_checkpoint(output, made_for, device)
     if found is None:
         latents = latent_grid(config, settings.conformations)
@@ -124,11 +126,29 @@ def refine(
     return refined
 
 
+def describe_work(
+    generator: Generator, settings: RefineConfig, stack: ParticleStack
+) -> dict[str, Any]:
+    """Name all that must stay the same when a refinement goes on, as plain values.
+
+    The number of iterations may differ: how long, not what.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(generator.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return {
+        "settings": to_dict(dataclasses.replace(settings, iterations=0)),
+        "particles": [str(stack.path.resolve()), len(stack)],
+        "generator": digest.hexdigest(),
+    }
+
+
 def split_rows(
     stack: ParticleStack, held_out: Tensor, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Divide the rows of particles into two halves and those that are held out."""
-    half = torch.from_numpy(half_sets(stack.table, seed).astype("int64"))
+    half = torch.from_numpy(half_sets(stack, seed).astype("int64"))
     half[held_out] = 2
     first, second = ((half == number).nonzero()[:, 0] for number in (0, 1))
     return first, second, held_out
@@ -164,7 +184,10 @@ def half_curves(state: State, voxel_size: float) -> tuple[HalfSetFSC, ...]:
     halves = half_volumes(state)
     manifold = state.manifold.to("cpu")
     mean = (manifold.weights @ manifold.coefficients) @ manifold.basis.flatten(1)
-    mask = solvent_mask(mean.view_as(manifold.basis[0]), voxel_size)
+    try:
+        mask = solvent_mask(mean.view_as(manifold.basis[0]), voxel_size)
+    except InputError:  # nothing stands out yet: the sphere that maps are kept in
+        mask = sphere(mean.new_zeros(manifold.basis.shape[1:]))
     return tuple(
         half_set_fsc(first, second, mask, voxel_size, seed=0)
         for first, second in zip(*halves, strict=True)

@@ -195,12 +195,17 @@ def in_sphere(volumes: Tensor) -> Tensor:
 
     Images do not show the grey level of a volume: the rim of the sphere sets it.
     """
-    box = volumes.shape[-1]
-    axis = torch.arange(box, device=volumes.device, dtype=volumes.dtype) - box // 2
-    square = axis.square()
-    radius = (square[:, None, None] + square[:, None] + square).sqrt()
-    outside = ((radius - (box / 2 - EDGE_PX)) / EDGE_PX).clamp(0, 1)
-    inside = 0.5 * (1 + torch.cos(torch.pi * outside))
+    inside = sphere(volumes[0])
     rim = (inside > 0) & (inside < 1)
     level = volumes[:, rim].mean(1)
     return (volumes - level[:, None, None, None]) * inside
+
+
+def sphere(like: Tensor) -> Tensor:
+    """(D, D, D) soft sphere in the box: 1 inside, falling to 0 at its surface."""
+    box = like.shape[-1]
+    axis = torch.arange(box, device=like.device, dtype=like.dtype) - box // 2
+    square = axis.square()
+    radius = (square[:, None, None] + square[:, None] + square).sqrt()
+    outside = ((radius - (box / 2 - EDGE_PX)) / EDGE_PX).clamp(0, 1)
+    return 0.5 * (1 + torch.cos(torch.pi * outside))

@@ -35,6 +35,7 @@ MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 MOTION_SHELLS = (6,) * 4 + (8,) * 6
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
+LOST = -1e30  # score of a start that ran off
 FAINT = 0.1  # power of the first motion, of the map's
 
 
@@ -117,7 +118,7 @@ def _own_power(estimate: Estimate) -> Tensor:
 
 def _score(work: Refinement, manifold: Manifold) -> float:
     score = work.held_out(manifold, min(MAP_SHELLS[-1], work.last_shell))
-    return -math.inf if score is None or math.isnan(score) else score
+    return LOST if score is None or not math.isfinite(score) else score
 
 
 def _shells(wanted: tuple[int, ...], work: Refinement) -> list[int]:

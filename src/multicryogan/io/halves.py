@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-SUBSET = "rlnRandomSubset"
+if TYPE_CHECKING:
+    from multicryogan.io.particles import ParticleStack
+
+SUBSET, SPLIT = "rlnRandomSubset", "alignments3D/split"
 
 
 def alternate_halves(count: int, seed: int) -> NDArray[np.uint32]:
@@ -18,13 +22,22 @@ def alternate_halves(count: int, seed: int) -> NDArray[np.uint32]:
     return ((np.arange(count) + seed) % 2).astype(np.uint32)
 
 
-def half_sets(table: pd.DataFrame, seed: int) -> NDArray[np.uint32]:
-    """Number the half-set of each row of particles: (N,) 0 or 1.
+def half_sets(stack: ParticleStack, seed: int) -> NDArray[np.uint32]:
+    """Number the half-set of each particle: (N,) 0 or 1.
 
-    Those of rlnRandomSubset are kept when it names two, others alternate.
+    Those of rlnRandomSubset or alignments3D/split are kept when they name two sets,
+    others alternate.
     """
-    if SUBSET in table.columns:
-        named = table[SUBSET].to_numpy()
-        if set(named.tolist()) == {1, 2}:
-            return (named - 1).astype(np.uint32)
-    return alternate_halves(len(table), seed)
+    from multicryogan.io.cryosparc import load_cryosparc
+
+    named = np.empty(0)
+    if SUBSET in stack.table.columns:
+        named = stack.table[SUBSET].to_numpy()
+    elif stack.path.suffix.lower() == ".cs":
+        rows = load_cryosparc(stack.path)[0]
+        if SPLIT in (rows.dtype.names or ()):
+            named = rows[SPLIT]
+    values = np.unique(named)
+    if len(values) == 2:
+        return np.asarray(named == values[1], dtype=np.uint32)
+    return alternate_halves(len(stack), seed)

@@ -23,6 +23,7 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation.rigid import mirror, move
 from multicryogan.imaging import project
 from multicryogan.inference import (
+    FINER,
     Assignment,
     Manifold,
     PoseTree,
@@ -42,7 +43,7 @@ from multicryogan.synthetic import Truth, read_truth, simulate
 
 BOX, IMAGES = 16, 120
 TREE = PoseTree()
-LEVEL = TREE.levels(BOX // 2 - 1)
+LEVEL = TREE.levels(BOX // 2 - 1) + FINER
 CONFIG = run_config({"data": {"box": BOX}})
 
 

@@ -1,5 +1,6 @@
 """Refining a run from start to end: what is written, and how it goes on."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -396,6 +397,22 @@ def test_other_particles_are_refused(
     other = read_particles(tmp_path / "few" / "particles.star")
     with pytest.raises(InputError, match="other settings or particles; give another"):
         run(finished[0], particles=other)
+
+
+def test_another_generator_is_refused(
+    finished: tuple[Path, Path], run: Run, generator: Generator
+) -> None:
+    other = copy.deepcopy(generator)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.01)
+    with pytest.raises(InputError, match="other settings or particles; give another"):
+        run(finished[0], start=other)
+
+
+def test_a_refinement_can_be_made_longer(finished: tuple[Path, Path], run: Run) -> None:
+    longer = dataclasses.replace(SETTINGS, iterations=4)
+    _, said = run(finished[0], longer)
+    assert [line.split(":")[0] for line in said] == ["iteration 4"]
 
 
 # Starts

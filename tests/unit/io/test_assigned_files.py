@@ -24,7 +24,16 @@ from multicryogan.config import run_config
 from multicryogan.errors import InputError
 from multicryogan.imaging import project, shift_images
 from multicryogan.inference import Assignment, Placement
-from multicryogan.io import read_particles, with_subsets, write_stack, write_star
+from multicryogan.io import (
+    half_sets,
+    load_cryosparc,
+    read_particles,
+    with_columns,
+    with_subsets,
+    write_cryosparc,
+    write_stack,
+    write_star,
+)
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -181,6 +190,22 @@ def written(
         export = planned(sources / kind, ExportOptions("0:1", cryodrgn=True))
         write_assignment(found, export, PIXEL, folders[kind])
     return folders
+
+
+@pytest.mark.parametrize("split", [[0, 0, 1], [2, 1, 1]])
+def test_half_sets_of_a_cs_file_are_those_that_it_names(
+    split: list[int], sources: Path, tmp_path: Path
+) -> None:
+    rows = load_cryosparc(sources / "particles.cs")[0]
+    numbers = np.resize(np.array(split, dtype=np.uint32), len(rows))
+    named = with_columns(rows, {"alignments3D/split": numbers})
+    write_cryosparc(tmp_path / "named.cs", named)
+    stack = read_particles(tmp_path / "named.cs", sources)
+    assert half_sets(stack, 0).tolist() == (numbers == max(split)).tolist()
+    alike = with_columns(rows, {"alignments3D/split": np.zeros_like(numbers)})
+    write_cryosparc(tmp_path / "alike.cs", alike)
+    stack = read_particles(tmp_path / "alike.cs", sources)
+    assert half_sets(stack, 1).tolist() == [1 - i % 2 for i in range(len(rows))]
 
 
 def particles_of(path: Path) -> pd.DataFrame:
