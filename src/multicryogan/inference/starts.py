@@ -32,7 +32,7 @@ from multicryogan.rng import stream
 COARSE = 576  # rotations, enough for the first shells
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
-MOTION_SHELLS = (6,) * 4 + (8,) * 6
+LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
 LOST = -1e30  # score of a start that ran off
@@ -86,9 +86,14 @@ def random_start(
     motions: list[Manifold] = []
     for attempt in range(MOTIONS if count else 0):
         draws = stream(config.seed, "random motion", step=attempt)
-        some = _faint_motion(best, latents, count, draws)
-        for shell in _shells(MOTION_SHELLS, work):
-            some = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell, work.tree)
+        some = best
+        # The straight line first: beside it an even function may win, and fold it.
+        for components, shells in ((1, LINE_SHELLS), (count, MOTION_SHELLS)):
+            some = _faint_motion(some, latents, components, draws)
+            for shell in _shells(shells, work):
+                some = ascend(
+                    work, some, work.rows[0][:MOTION_IMAGES], shell, work.tree
+                )
         motions.append(some)
         scores.append(_score(work, some))
     found = [*maps, *motions]
@@ -143,25 +148,26 @@ def _blob(work: Refinement, signal_power: Tensor, draws: torch.Generator) -> Ten
 
 
 def _faint_motion(
-    best: Manifold, latents: Tensor, count: int, draws: torch.Generator
+    start: Manifold, latents: Tensor, count: int, draws: torch.Generator
 ) -> Manifold:
-    """Add weak random components, smooth in the latent, to a single map."""
-    box = best.basis.shape[-1]
-    spectrum = to_spectrum(best.basis.cpu())
+    """Add weak random components, smooth in the latent, until there are `count`."""
+    box, new = start.basis.shape[-1], count + 1 - len(start.basis)
+    if new < 1:
+        return start
+    spectrum = to_spectrum(start.basis[:1].cpu())
     size = shell_mean(spectrum.abs().square(), box, 3)[0].sqrt()
     radius = frequency_radius(box, 3, like=size)
-    noise = to_spectrum(torch.randn((count, box, box, box), generator=draws))
+    noise = to_spectrum(torch.randn((new, box, box, box), generator=draws))
     shells = radius.round().long().clamp(max=box // 2)
     shaped = noise / box**1.5 * size[shells] * math.sqrt(FAINT / count)
     motion = in_sphere(from_spectrum(shaped * (radius <= MAP_SHELLS[-1])))
-    weights = torch.full((len(latents),), 1 / len(latents))
     return Manifold(
         latents,
-        weights,
+        torch.full((len(latents),), 1 / len(latents)),
         _smooth_functions(latents, count),
-        torch.cat((best.basis.cpu(), motion)),
+        torch.cat((start.basis.cpu(), motion)),
         all_pairs(count + 1),
-    ).to(best.basis.device)
+    ).to(start.basis.device)
 
 
 def _smooth_functions(latents: Tensor, count: int) -> Tensor:

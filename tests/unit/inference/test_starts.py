@@ -157,6 +157,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the schedules; few clear images need a cautious step."""
     monkeypatch.setattr(f"{STARTS}.COARSE", 100)
     monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (3,) * 3 + (4,) * 2)
+    monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTIONS", 2)
     monkeypatch.setattr(f"{STARTS}.FAINT", 0.5)
