@@ -11,7 +11,10 @@ grids. Every figure per image that a method reaches is to be quoted beside this 
 --assigned does so for what `multicryogan assign` wrote for the same particles, on the
 same images. Its latents are cut in two groups where neighbouring class maps differ
 most, without the truth, and counted in the order that fits; its poses count after the
-one turn, in either hand, that makes most of them right.
+one turn, in either hand, that makes most of them right, and with a turn for each
+conformation, since images do not show how conformations are turned to each other. What
+that alone costs is told by the true maps' poses, once these maps are laid on their
+neighbours as `assign` lays its own.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
-from multicryogan.evaluation import widest_step
+from multicryogan.evaluation import align_neighbours, widest_step
 from multicryogan.evaluation.order import spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
 from multicryogan.inference import (
@@ -111,7 +114,7 @@ def report(found: Found, truth: Truth) -> list[str]:
     lines = [
         f"{count:,} images, {found.poses:,} poses, {len(truth.maps)} maps: "
         f"{found.seconds:.0f} s",
-        _turns(geodesic_distance_deg(found.rotation, truth.rotation[rows].float())),
+        *_true_turns(found, truth),
         f"entropy of the posterior: median {placement.entropy.median():.1f} of "
         f"{math.log(found.poses * len(truth.maps)):.1f} nats",
     ]
@@ -144,11 +147,18 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
         latent = torch.from_numpy(arrays["latent"])[rows, 0]
         weight = torch.from_numpy(arrays["conformation_weight"])
         rotation = torch.from_numpy(arrays["rotation"])[rows]
+        conformation = torch.from_numpy(arrays["conformation"])[rows]
         places = torch.from_numpy(arrays["conformation_latents"])[:, 0]
     files = sorted(folder.glob("class_*.mrc"))
     maps = torch.stack([read_volume(file).values for file in files])
     share = weight.mean(0)
-    poses = _turns(pose_errors_deg(rotation, truth.rotation[rows].float()))
+    true = truth.rotation[rows].float()
+    poses = "; a turn for each conformation: ".join(
+        (
+            _turns(pose_errors_deg(rotation, true)),
+            _turns(pose_errors_deg(rotation, true, conformation)),
+        )
+    )
     state = truth.state[rows]
     if (state < 0).any():
         rank = spearman(latent, truth.coordinates[rows, 0])
@@ -161,6 +171,17 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
         f"in the right group: {_share(right)}; shares by the mean posterior of all: "
         f"{_percents([low, 1 - low])}; {poses}"
     )
+
+
+def _true_turns(found: Found, truth: Truth) -> list[str]:
+    """Pose errors under the true maps: in their frame, and laid on their neighbours."""
+    true = truth.rotation[found.rows].float()
+    lines = [_turns(geodesic_distance_deg(found.rotation, true))]
+    if len(truth.maps) > 2:
+        _, frames = align_neighbours(truth.maps, truth.map_coordinates)
+        laid, _ = frames.poses(found.rotation, found.placement.conformation)
+        lines.append(f"laid on their neighbours: {_turns(pose_errors_deg(laid, true))}")
+    return lines
 
 
 def _turns(turn: Tensor) -> str:

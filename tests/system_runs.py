@@ -1,4 +1,4 @@
-"""Runs of `multicryogan train` as a user starts them."""
+"""Runs of `multicryogan` as a user starts them."""
 
 from __future__ import annotations
 
@@ -40,28 +40,39 @@ class Workplace:
 
     def train(self, run: Path, *options: str, processes: int = 1) -> str:
         """Train to the end; return what was printed."""
-        done = subprocess.run(
-            self.command(run, *options, processes=processes),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            env=environment(),
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = finish(self.command(run, *options, processes=processes))
         return done.stdout + done.stderr
 
     def start(self, run: Path, *options: str) -> subprocess.Popen[str]:
         """Start training and return at its first line of metrics."""
-        process = subprocess.Popen(
-            self.command(run, *options),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
-        wait_for(run / "metrics.jsonl", process)
-        return process
+        return start(self.command(run, *options), run / "metrics.jsonl")
+
+
+def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, which must be a good one."""
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def start(command: list[str], sign: Path) -> subprocess.Popen[str]:
+    """Start a command and return when the file `sign` is there and not empty."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
+    wait_for(sign, process)
+    return process
 
 
 def environment() -> dict[str, str]:
@@ -75,7 +86,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     while not (path.is_file() and path.stat().st_size > 0):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def metrics(run: Path) -> list[dict[str, float]]:

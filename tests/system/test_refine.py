@@ -1,8 +1,6 @@
 """SIGKILL while `multicryogan refine` runs, and the same command again."""
 
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from multicryogan.config import LawConfig, RunConfig, SimulationConfig
 from multicryogan.synthetic import simulate
 from multicryogan.training.build import build_generator
 from multicryogan.training.state import save_snapshot
-from system_runs import PATIENCE_SECONDS, environment
+from system_runs import finish, start
 
 BOX, PIXEL_SIZE = 16, 12.0
 LITTLE = ("--iterations", "4", "--start-shell", "3", "--components", "1")
@@ -28,15 +26,7 @@ def command(folder: Path, output: str) -> list[str]:
 
 def refined(folder: Path, output: str) -> str:
     """Refine to the end; return what was printed."""
-    done = subprocess.run(
-        command(folder, output),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = finish(command(folder, output))
     assert "Traceback" not in done.stderr
     return done.stdout
 
@@ -52,18 +42,8 @@ def test_a_killed_refinement_goes_on_from_its_last_iteration(tmp_path: Path) -> 
     generator = build_generator(RunConfig(), BOX)
     save_snapshot(tmp_path / "run", generator, RunConfig(), PIXEL_SIZE)
 
-    process = subprocess.Popen(
-        command(tmp_path, "killed"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
     first = tmp_path / "killed" / "checkpoints" / "step_00000001.pt"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not first.is_file():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = start(command(tmp_path, "killed"), first)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed" / "refine.json").exists()

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -44,13 +45,15 @@ class Export:
 
     Attributes:
         stack: The N particles.
-        seed: Of the half-sets, where the particles have none.
+        halves: (N,) half-set of each particle, 0 or 1.
+        seed: Of the run.
         intervals: Ends, one pair per latent dimension, that select particles.
         has_pickles: Whether to write cryoDRGN's own files.
         rows: (N,) structured array of a .cs file: it may be gone after the search.
     """
 
     stack: ParticleStack
+    halves: NDArray[np.uint32]
     seed: int
     intervals: tuple[Interval, ...] | None
     has_pickles: bool
@@ -71,7 +74,7 @@ def plan_export(
     Raises:
         InputError: An interval cannot be read, or there is no table to select from.
     """
-    from multicryogan.io import load_cryosparc
+    from multicryogan.io import half_sets, load_cryosparc
 
     select = asked.select
     kind = stack.path.suffix.lower()
@@ -82,7 +85,8 @@ def plan_export(
             "give the particles as a .star or .cs file, or leave --select away"
         )
     rows = load_cryosparc(stack.path)[0] if kind == ".cs" else None
-    return Export(stack, seed, intervals, asked.cryodrgn, rows)
+    halves = half_sets(stack, seed)
+    return Export(stack, halves, seed, intervals, asked.cryodrgn, rows)
 
 
 def read_intervals(text: str, dimensions: int) -> tuple[Interval, ...]:
@@ -185,7 +189,7 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
 
 def write_leakage(found: Assignment, export: Export, output: Path) -> None:
     """Write leakage.json: do latent and pose, or defocus, go together; say so."""
-    from multicryogan.inference import leakage
+    from multicryogan.inference import measure_leakage
     from multicryogan.io import whole_file
 
     if len(found.rotation) < FEWEST or len(found.latents) < 2:
@@ -194,7 +198,7 @@ def write_leakage(found: Assignment, export: Export, output: Path) -> None:
     defocus = None
     if optics is not None:
         defocus = (optics.defocus_u_angstrom + optics.defocus_v_angstrom) / 2
-    measured = leakage(
+    measured = measure_leakage(
         found.placement.latent, found.rotation, defocus, seed=export.seed
     )
     with whole_file(output / LEAKAGE) as path:
@@ -244,13 +248,14 @@ def write_poses(found: Assignment, export: Export, output: Path) -> None:
 
 def _relion_table(found: Assignment, export: Export) -> pd.DataFrame:
     """RELION's table with poses, classes and half-sets."""
-    from multicryogan.io import with_poses, with_subsets
+    from multicryogan.io import with_poses
 
     stack, placement = export.stack, found.placement
     # Without an optics table it is RELION 3.0's, and origins count pixels.
     size = stack.pixel_sizes if stack.optics is None else None
     table = with_poses(stack.table, found.rotation, found.shift_angstrom, size)
-    return with_subsets(table, export.seed).assign(
+    return table.assign(
+        rlnRandomSubset=export.halves.astype("int64") + 1,
         rlnClassNumber=placement.conformation.numpy() + 1,
         rlnMaxValueProbDistribution=placement.pair_weight.numpy(),
         rlnLogLikeliContribution=placement.log_likelihood.numpy(),
@@ -263,7 +268,7 @@ def _cryosparc_rows(
     """Rows of a .cs file with poses, classes and half-sets."""
     import numpy as np
 
-    from multicryogan.io import with_columns, with_cryosparc_poses, with_splits
+    from multicryogan.io import with_columns, with_cryosparc_poses
 
     placement = found.placement
     best = placement.conformation[:, None]
@@ -272,8 +277,9 @@ def _cryosparc_rows(
         rows, found.rotation, found.shift_angstrom, export.stack.pixel_sizes
     )
     return with_columns(
-        with_splits(rows, export.seed),
+        rows,
         {
+            "alignments3D/split": export.halves,
             "alignments3D/class": placement.conformation.numpy().astype(np.uint32),
             "alignments3D/class_posterior": weight.numpy().astype(np.float32),
         },

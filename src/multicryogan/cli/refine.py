@@ -50,7 +50,7 @@ def refine(
     options.make_folder(output)
     with Progress(transient=True) as bar:
         task = bar.add_task("start", total=None)
-        found = inference.refine(
+        found = inference.refine_run(
             generator,
             config,
             settings,

@@ -11,7 +11,7 @@ from multicryogan.inference.assignment import (
 from multicryogan.inference.expectation import Examination
 from multicryogan.inference.findings import find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
-from multicryogan.inference.leakage import leakage
+from multicryogan.inference.leakage import measure_leakage
 from multicryogan.inference.likelihood import (
     ImageLaw,
     PosePosterior,
@@ -24,7 +24,7 @@ from multicryogan.inference.manifold import Manifold
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.posterior import Placement, place
-from multicryogan.inference.refine import refine
+from multicryogan.inference.refine import refine_run
 from multicryogan.inference.verdict import VERDICT, write_verdict
 
 __all__ = [
@@ -45,14 +45,14 @@ __all__ = [
     "find",
     "generator_manifold",
     "latent_grid",
-    "leakage",
     "load_manifold",
     "marginal_log_likelihood",
     "mean_score",
     "measure_fit",
+    "measure_leakage",
     "place",
     "pose_posterior",
-    "refine",
+    "refine_run",
     "share_table",
     "write_verdict",
 ]

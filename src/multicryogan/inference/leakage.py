@@ -75,7 +75,7 @@ class _Trial:
     generator: torch.Generator
 
 
-def leakage(
+def measure_leakage(
     latent: Tensor,
     rotation: Tensor,
     defocus_angstrom: Tensor | None,

@@ -27,18 +27,20 @@ import torch
 from torch import Tensor
 
 from multicryogan.errors import InputError
+from multicryogan.inference.mixture import (
+    ENTRIES_AT_ONCE,
+    STILL,
+    Parabola,
+    Roughness,
+    climb,
+    fit_weights,
+)
 from multicryogan.rng import stream
 
 PARTS = 3  # of the images, each held out once
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
 PATIENCE = 3  # strengths in a row that explain less than the best one
 WEAKER = 0.1  # part of the strength that the intervals are made with
-ENTRIES_AT_ONCE = 2**21  # numbers of a block in memory
-PASSES, CLIMBS = 50, 2_000
-SETTLED = 0.01  # nats of all images together that a pass still gains
-STILL = 1e-4  # nats of all images together that a step still gains
-AWAKE = 1e-3  # least weight at the start of a climb: from zero none would rise
-LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,9 @@ def latent_density(
     tie = _neighbours(grid, len(prior)).to(likelihood.device)
     images = torch.ones_like(likelihood[:, 0])
     strength, start = _choose(likelihood, tie, seed)
-    best = _fit(likelihood, images, _Roughness(strength, tie), start)
-    weaker = _Roughness(WEAKER * strength, tie)
-    rough = _fit(likelihood, images, weaker, best.weights)
+    best = fit_weights(likelihood, images, Roughness(strength, tie), start)
+    weaker = Roughness(WEAKER * strength, tie)
+    rough = fit_weights(likelihood, images, weaker, best.weights)
     estimates = _bootstrap(likelihood, rough, weaker, seed, draws)
     weights = best.weights / best.weights.sum()
     low, high = _interval(weights, estimates, level)
@@ -176,52 +178,8 @@ def _interval(weights: Tensor, draws: Tensor, level: float) -> tuple[Tensor, Ten
     return torch.minimum(low, weights), torch.maximum(high, weights)
 
 
-@dataclass(frozen=True, slots=True)
-class _Roughness:
-    """λ Σ (√w_v - √w_u)² over neighbours.
-
-    Attributes:
-        strength: λ.
-        tie: (V, V) 1 for neighbours; the diagonal gives each row the same sum.
-    """
-
-    strength: float
-    tie: Tensor
-
-    @property
-    def load(self) -> float:
-        """What the penalty takes from the slope of every weight."""
-        return self.strength * float(self.tie[0].sum())
-
-    def pull(self, weights: Tensor) -> Tensor:
-        """(R, V) λ Σ_u √(w_v w_u): neighbours' part of a weight."""
-        root = weights.sqrt()
-        return self.strength * root * (root @ self.tie)
-
-    def of(self, weights: Tensor) -> Tensor:
-        """(R,) penalties of (R, V) weights."""
-        return self.load * weights.sum(-1) - self.pull(weights).sum(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parabola:
-    """The mean log likelihood of images to second order about some weights.
-
-    Attributes:
-        weights: (V,) where.
-        gradient: (V,) mean of l_iv / l_i, l_i = Σ_v w_v l_iv.
-        curvature: (V, V) mean of l_iv l_iu / l_i².
-        log_mixture: (N,) log l_i.
-    """
-
-    weights: Tensor
-    gradient: Tensor
-    curvature: Tensor
-    log_mixture: Tensor
-
-
 def _neighbours(grid: tuple[int, ...] | None, count: int) -> Tensor:
-    """(V, V) ties of a grid, see `_Roughness`; none without a grid."""
+    """(V, V) ties of a grid, see `Roughness`; none without a grid."""
     tie = torch.zeros(count, count, dtype=torch.float64)
     index = torch.arange(count).reshape(grid or -1)
     for axis, steps in enumerate(grid or ()):
@@ -252,7 +210,7 @@ def _choose(likelihood: Tensor, tie: Tensor, seed: int) -> tuple[float, Tensor]:
         held_out = torch.zeros_like(likelihood[:, 0])
         for i in range(PARTS):
             kept = (part != i).to(likelihood)
-            found = _fit(likelihood, kept, _Roughness(strength, tie), starts[i])
+            found = fit_weights(likelihood, kept, Roughness(strength, tie), starts[i])
             starts[i] = found.weights
             log_mixture = found.log_mixture - found.weights.sum().log()
             held_out = torch.where(part == i, log_mixture.to(held_out), held_out)
@@ -267,115 +225,8 @@ def _choose(likelihood: Tensor, tie: Tensor, seed: int) -> tuple[float, Tensor]:
     return strength, start
 
 
-def _fit(
-    likelihood: Tensor, images: Tensor, roughness: _Roughness, start: Tensor
-) -> _Parabola:
-    """Maximise the likelihood of (N,) weighted images less roughness, by Newton."""
-    count = float(images.sum())
-    here = _expand(likelihood, images, start)
-    value = _value(here, images, roughness)
-    for _ in range(PASSES):
-        linear = here.gradient - 1 + here.curvature @ here.weights
-        bend, still = here.curvature, STILL / count
-        trial = _climb(linear[None], bend, roughness, here.weights[None], still)[0]
-        there = _expand(likelihood, images, trial)
-        gain = _value(there, images, roughness) - value
-        while gain < -still:  # the parabola led too far
-            trial = 0.5 * (trial + here.weights)
-            there = _expand(likelihood, images, trial)
-            gain = _value(there, images, roughness) - value
-        here, value = there, value + gain
-        if gain < SETTLED / count:
-            break
-    return here
-
-
-def _value(at: _Parabola, images: Tensor, roughness: _Roughness) -> float:
-    """Penalised log likelihood per image."""
-    images = images.double()
-    mean = images @ at.log_mixture / images.sum()
-    return float(mean - at.weights.sum() - roughness.of(at.weights))
-
-
-def _expand(likelihood: Tensor, images: Tensor, weights: Tensor) -> _Parabola:
-    """Sum over (N, V) likelihoods, in blocks and double precision."""
-    gradient = torch.zeros_like(weights)
-    curvature = gradient.new_zeros(len(weights), len(weights))
-    logs = []
-    rows = ENTRIES_AT_ONCE // len(weights)
-    tables = torch.split(likelihood, rows), torch.split(images, rows)
-    for block, some in zip(*tables, strict=True):
-        mixture = block.double() @ weights
-        ratio = block.double() / mixture[:, None]
-        weighed = some.double()[:, None] * ratio
-        gradient = gradient + weighed.sum(0)
-        curvature = curvature + weighed.T @ ratio
-        logs.append(mixture.log())
-    total = images.double().sum()
-    return _Parabola(weights, gradient / total, curvature / total, torch.cat(logs))
-
-
-def _climb(
-    linear: Tensor,
-    curvature: Tensor,
-    roughness: _Roughness,
-    start: Tensor,
-    enough: float,
-) -> Tensor:
-    """Maximise w·linear - w·curvature·w / 2 - roughness over w >= 0.
-
-    Steps that cannot fall, accelerated where that is higher still (SQUAREM: Varadhan &
-    Roland 2008, Scand. J. Stat. 35, 335), until none of the R problems, (R, V) linear
-    and start, gains enough.
-    """
-
-    def step(w: Tensor) -> Tensor:
-        return _step(w, linear, curvature, roughness)
-
-    def value(w: Tensor) -> Tensor:
-        bent = 0.5 * (w @ curvature * w).sum(1)
-        return (w * linear).sum(1) - bent - roughness.of(w)
-
-    here = start.clamp(min=AWAKE)
-    reached = value(here)
-    for _ in range(CLIMBS):
-        one = step(here)
-        two = step(one)
-        first = (one / here).log()
-        bend = (two / one).log() - first
-        far = first.norm(dim=1) / bend.norm(dim=1).clamp(min=LEAST)
-        far = far.clamp(min=1)[:, None]
-        ahead = here.log() + 2 * far * first + far.square() * bend
-        ahead = step(ahead.clamp(math.log(LEAST), 1).exp())
-        high, higher = value(two), value(ahead)
-        here = torch.where((higher > high)[:, None], ahead, two)
-        high = torch.maximum(high, higher)
-        if float((high - reached).max()) < enough:
-            break
-        reached = high
-    return here
-
-
-def _step(
-    weights: Tensor, linear: Tensor, curvature: Tensor, roughness: _Roughness
-) -> Tensor:
-    """Raise the objective of `_climb`: maximise a bound below it that touches it at w'.
-
-    Per conformation slope w - bow w² / 2 + pull log w: Sha et al. 2007, Neural Comput.
-    19, 2004, and √(w_v w_u) >= √(w'_v w'_u) (1 + log(w_v w_u / w'_v w'_u) / 2).
-    """
-    slope = linear - roughness.load
-    bow = weights @ curvature / weights
-    pull = roughness.pull(weights)
-    root = (slope.square() + 4 * bow * pull).sqrt()
-    # Both are the root; each is exact where the other is a difference.
-    up = (slope + root) / (2 * bow)
-    down = 2 * pull / (root - slope).clamp(min=LEAST)
-    return torch.where(slope > 0, up, down).clamp(min=LEAST)
-
-
 def _bootstrap(
-    likelihood: Tensor, best: _Parabola, roughness: _Roughness, seed: int, draws: int
+    likelihood: Tensor, best: Parabola, roughness: Roughness, seed: int, draws: int
 ) -> Tensor:
     """Estimate (R, V) shares of images that weigh Poisson(1).
 
@@ -395,5 +246,5 @@ def _bootstrap(
     linear = slope / total - 1 + best.curvature @ best.weights
     start = best.weights.expand(draws, -1)
     still = STILL / len(likelihood)
-    weights = _climb(linear, best.curvature, roughness, start, still)
+    weights = climb(linear, best.curvature, roughness, start, still)
     return weights / weights.sum(1, keepdim=True)

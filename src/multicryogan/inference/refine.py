@@ -27,7 +27,7 @@ from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
 from multicryogan.networks import Generator
 from multicryogan.rng import Shard
 from multicryogan.tables import to_dict
-from multicryogan.training import load_checkpoint, open_stage, save_checkpoint
+from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
 
 REPORT, CURVES = "refine.json", "fsc.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
@@ -40,6 +40,7 @@ class Refined:
 
     Attributes:
         state: The last one.
+        half_maps: (2, V, D, D, D) unfiltered volumes of both halves, on the CPU.
         start: Which start it came from.
         scores: Held-out log-likelihood of every start that was tried, in nats an image.
         curves: Half-set correlation of each conformation.
@@ -47,6 +48,7 @@ class Refined:
     """
 
     state: State
+    half_maps: Tensor
     start: str
     scores: dict[str, Any]
     curves: tuple[HalfSetFSC, ...]
@@ -64,7 +66,7 @@ class Refined:
         ]
 
 
-def refine(
+def refine_run(
     generator: Generator,
     config: RunConfig,
     settings: RefineConfig,
@@ -95,18 +97,8 @@ def refine(
     Raises:
         InputError: The folder holds a refinement of other settings or particles.
     """
-    box = generator.box
-    stage = open_stage(config, stack, sign, box, Shard(), device)
-    work = Refinement(
-        stage.sampler,
-        stage.spectra.rim,
-        stage.pixel_size,
-        split_rows(stack, stage.sampler.held_out(), config.train.seed),
-        settings,
-        PoseTree().with_shifts(
-            config.imaging.shift_sigma_angstrom / stage.pixel_size, box
-        ),
-    )
+    stage = open_stage(config, stack, sign, generator.box, Shard(), device)
+    work = open_work(stage, config, settings)
     made_for = describe_work(generator, settings, stack)
     found = _read_checkpoint(output, made_for, device)
     if found is None:
@@ -119,11 +111,26 @@ def refine(
         state = work.step(state, report)
         _write_checkpoint(output, (state, start, scores), made_for)
         say(describe(state))
-    curves = half_curves(state, stage.pixel_size)
+    half_maps = half_volumes(state)
+    curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
-    refined = Refined(state, start, scores, curves, last_shell)
+    refined = Refined(state, half_maps, start, scores, curves, last_shell)
     write_refined(refined, config, settings, stage.pixel_size, output)
     return refined
+
+
+def open_work(stage: Stage, config: RunConfig, settings: RefineConfig) -> Refinement:
+    """Divide the particles of a stage into halves, and set the search up."""
+    stack, box = stage.sampler.stack, stage.sampler.preprocessing.box
+    sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
+    return Refinement(
+        stage.sampler,
+        stage.spectra.rim,
+        stage.pixel_size,
+        split_rows(stack, stage.sampler.held_out(), config.train.seed),
+        settings,
+        PoseTree().with_shifts(sigma_px, box),
+    )
 
 
 def describe_work(
@@ -179,10 +186,11 @@ def describe(state: State) -> str:
     )
 
 
-def half_curves(state: State, voxel_size: float) -> tuple[HalfSetFSC, ...]:
-    """Correlate the halves' unfiltered maps of every conformation."""
-    halves = half_volumes(state)
-    manifold = state.manifold.to("cpu")
+def half_curves(
+    manifold: Manifold, half_maps: Tensor, voxel_size: float
+) -> tuple[HalfSetFSC, ...]:
+    """Correlate the halves' maps, (2, V, D, D, D), in a mask of their mean."""
+    manifold = manifold.to("cpu")
     mean = (manifold.weights @ manifold.coefficients) @ manifold.basis.flatten(1)
     try:
         mask = solvent_mask(mean.view_as(manifold.basis[0]), voxel_size)
@@ -190,7 +198,7 @@ def half_curves(state: State, voxel_size: float) -> tuple[HalfSetFSC, ...]:
         mask = sphere(mean.new_zeros(manifold.basis.shape[1:]))
     return tuple(
         half_set_fsc(first, second, mask, voxel_size, seed=0)
-        for first, second in zip(*halves, strict=True)
+        for first, second in zip(*half_maps, strict=True)
     )
 
 
@@ -213,13 +221,12 @@ def write_refined(
 
     state = refined.state
     manifold = state.manifold.to("cpu")
-    halves = half_volumes(state)
     for number, volume in enumerate(manifold.volumes):
         name = f"conformation_{number + 1:03d}"
         write_volume(output / f"{name}.mrc", volume, voxel_size)
         for half in (0, 1):
             path = output / f"{name}_half{half + 1}_unfil.mrc"
-            write_volume(path, halves[half, number], voxel_size)
+            write_volume(path, refined.half_maps[half, number], voxel_size)
     save_manifold(output, manifold, config, voxel_size)
     shells = list(range(refined.last_shell + 1))
     table: dict[str, list[Any]] = {"shell": shells}

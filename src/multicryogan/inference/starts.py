@@ -35,7 +35,6 @@ MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
-LOST = -1e30  # score of a start that ran off
 FAINT = 0.1  # power of the first motion, of the map's
 
 
@@ -55,7 +54,7 @@ def generator_start(generator: Generator, latents: Tensor, components: int) -> M
 
 def random_start(
     work: Refinement, latents: Tensor, signal_power: Tensor
-) -> tuple[Manifold, list[float]]:
+) -> tuple[Manifold, list[float | None]]:
     """Make a manifold from images alone.
 
     Args:
@@ -64,10 +63,12 @@ def random_start(
         signal_power: (D//2+1,) power of the images beyond their noise.
 
     Returns:
-        The best manifold, and the held-out log-likelihoods of all maps and motions.
+        The best manifold, and the held-out log-likelihoods of all maps and motions;
+        None of one that ran off.
     """
-    config, scores = work.config, []
+    config = work.config
     maps: list[Manifold] = []
+    scores: list[float | None] = []
     rows = work.rows[0][:MAP_IMAGES]
     sigma_px = work.tree.shifts.sigma_px
     tree = PoseTree(COARSE).with_shifts(sigma_px, work.box)
@@ -81,7 +82,7 @@ def random_start(
             one = ascend(work, one, rows, shell, tree)
         maps.append(one)
         scores.append(_score(work, one))
-    best = maps[max(range(len(maps)), key=lambda i: scores[i])]
+    best = _best(maps, scores)
     count = min(config.components, len(latents) - 1)
     motions: list[Manifold] = []
     for attempt in range(MOTIONS if count else 0):
@@ -96,8 +97,7 @@ def random_start(
                 )
         motions.append(some)
         scores.append(_score(work, some))
-    found = [*maps, *motions]
-    return found[max(range(len(found)), key=lambda i: scores[i])], scores
+    return _best([*maps, *motions], scores), scores
 
 
 def ascend(
@@ -121,9 +121,14 @@ def _own_power(estimate: Estimate) -> Tensor:
     return (shell_mean(power, box, 3) - noise).clamp(min=0)
 
 
-def _score(work: Refinement, manifold: Manifold) -> float:
+def _score(work: Refinement, manifold: Manifold) -> float | None:
     score = work.held_out(manifold, min(MAP_SHELLS[-1], work.last_shell))
-    return LOST if score is None or not math.isfinite(score) else score
+    return score if score is not None and math.isfinite(score) else None
+
+
+def _best(found: list[Manifold], scores: list[float | None]) -> Manifold:
+    known = [-math.inf if score is None else score for score in scores]
+    return found[max(range(len(found)), key=lambda i: known[i])]
 
 
 def _shells(wanted: tuple[int, ...], work: Refinement) -> list[int]:

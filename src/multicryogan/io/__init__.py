@@ -5,7 +5,6 @@ from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryo
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
 from multicryogan.io.cryosparc_poses import (
     with_cryosparc_poses,
-    with_splits,
     write_cryosparc,
 )
 from multicryogan.io.halves import half_sets
@@ -17,7 +16,7 @@ from multicryogan.io.mrc import (
     write_volume,
 )
 from multicryogan.io.particles import ParticleStack, read_particles
-from multicryogan.io.relion import with_poses, with_subsets
+from multicryogan.io.relion import with_poses
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
 
@@ -37,8 +36,6 @@ __all__ = [
     "with_columns",
     "with_cryosparc_poses",
     "with_poses",
-    "with_splits",
-    "with_subsets",
     "write_cryodrgn",
     "write_cryosparc",
     "write_stack",

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from multicryogan.io.atomic import whole_file
 from multicryogan.io.cryosparc import with_columns
-from multicryogan.io.halves import alternate_halves
 from multicryogan.io.rows import Floats
-
-_SPLIT = "alignments3D/split"
 
 
 def with_cryosparc_poses(
@@ -45,21 +42,6 @@ def with_cryosparc_poses(
             "alignments3D/psize_A": pixel_size.astype(np.float32),
         },
     )
-
-
-def with_splits(rows: NDArray[Any], seed: int) -> NDArray[Any]:
-    """Put rows of a .cs file into half-sets, unless they are in one already.
-
-    Args:
-        rows: (N,) structured array.
-        seed: Says which half the first row belongs to.
-
-    Returns:
-        Rows with alignments3D/split, 0 or 1 in turn where it was missing.
-    """
-    if _SPLIT in (rows.dtype.names or ()):
-        return rows
-    return with_columns(rows, {_SPLIT: alternate_halves(len(rows), seed)})
 
 
 def write_cryosparc(path: str | Path, rows: NDArray[Any]) -> None:

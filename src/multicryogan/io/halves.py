@@ -13,20 +13,12 @@ if TYPE_CHECKING:
 SUBSET, SPLIT = "rlnRandomSubset", "alignments3D/split"
 
 
-def alternate_halves(count: int, seed: int) -> NDArray[np.uint32]:
-    """Number the half-set of each row, in turn: (count,) 0 or 1.
-
-    Neighbours in a file come from one micrograph, so both halves see all of them. The
-    parity of the seed says which half the first row belongs to.
-    """
-    return ((np.arange(count) + seed) % 2).astype(np.uint32)
-
-
 def half_sets(stack: ParticleStack, seed: int) -> NDArray[np.uint32]:
     """Number the half-set of each particle: (N,) 0 or 1.
 
-    Those of rlnRandomSubset or alignments3D/split are kept when they name two sets,
-    others alternate.
+    Those of rlnRandomSubset or alignments3D/split are kept when they name two sets.
+    Others alternate, as neighbours in a file come from one micrograph and both halves
+    should see all of them; the parity of the seed says which half comes first.
     """
     from multicryogan.io.cryosparc import load_cryosparc
 
@@ -40,4 +32,4 @@ def half_sets(stack: ParticleStack, seed: int) -> NDArray[np.uint32]:
     values = np.unique(named)
     if len(values) == 2:
         return np.asarray(named == values[1], dtype=np.uint32)
-    return alternate_halves(len(stack), seed)
+    return ((np.arange(len(stack)) + seed) % 2).astype(np.uint32)

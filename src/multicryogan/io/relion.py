@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.errors import InputError
-from multicryogan.io.halves import alternate_halves
 from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes, numbers
 from multicryogan.io.star import StarFile, read_star
 from multicryogan.rotations import euler_to_matrix, matrix_to_euler
@@ -113,22 +112,6 @@ def with_poses(
     columns = zip((*_ANGLES, *labels), (*angles, *origin.T), strict=True)
     old = table.drop(columns=list(others), errors="ignore")
     return old.assign(**dict(columns))
-
-
-def with_subsets(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Put particles into half-sets, unless they are in one already.
-
-    Args:
-        table: N rows named as in RELION.
-        seed: Says which half the first row belongs to.
-
-    Returns:
-        A table with rlnRandomSubset, 1 or 2 in turn where it was missing.
-    """
-    if "rlnRandomSubset" in table.columns:
-        return table
-    halves = alternate_halves(len(table), seed).astype(np.int64)
-    return table.assign(rlnRandomSubset=halves + 1)
 
 
 def _particle_table(star: StarFile) -> pd.DataFrame:

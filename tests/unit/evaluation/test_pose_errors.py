@@ -39,6 +39,14 @@ def test_errors_are_those_left_after_the_turn() -> None:
     assert float(errors[~right].median()) > 90
 
 
+def test_conformations_may_each_have_their_turn() -> None:
+    true, turns = true_poses(), random_rotations((2,), stream(0, "turn"))
+    conformation = torch.arange(200) % 2 * 7
+    found = true @ turns[conformation // 7]
+    assert float(pose_errors_deg(found, true, conformation).max()) < 0.1
+    assert float(pose_errors_deg(found, true).max()) > 10
+
+
 def test_poses_at_random_are_far_off() -> None:
     found = random_rotations((200,), stream(0, "other"))
     assert float(pose_errors_deg(found, true_poses()).median()) > 80

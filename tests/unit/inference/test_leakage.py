@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference.leakage import Leakage, information_imbalance, leakage
+from multicryogan.inference.leakage import (
+    Leakage,
+    information_imbalance,
+    measure_leakage,
+)
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -80,7 +84,7 @@ def test_false_alarms_are_as_rare_as_told() -> None:
     """Of 10 % per trial, 40 trials: 4 are due, 11 come once in a thousand times."""
     alarms = 0
     for seed in range(40):
-        found = leakage(
+        found = measure_leakage(
             even(seed, 120),
             rotations(seed, 120),
             defocus(seed, 120),
@@ -94,7 +98,7 @@ def test_false_alarms_are_as_rare_as_told() -> None:
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_nothing_is_flagged_where_nothing_depends(dimensions: int) -> None:
     latent = torch.cat([even(seed) for seed in range(dimensions)], dim=1)
-    found = leakage(latent, rotations(), defocus(), 0)
+    found = measure_leakage(latent, rotations(), defocus(), 0)
     assert not found.is_flagged
     assert len(found.found) == 6
     assert found.images == COUNT
@@ -103,7 +107,7 @@ def test_nothing_is_flagged_where_nothing_depends(dimensions: int) -> None:
 
 def test_a_latent_that_follows_the_defocus_is_flagged() -> None:
     latent = torch.cat((even(), defocus()[:, None] / 1e4 + 0.3 * even(1)), dim=1)
-    found = leakage(latent, rotations(), defocus(), 0)
+    found = measure_leakage(latent, rotations(), defocus(), 0)
     one = found.found[3]
     assert one.value > 0.9
     assert one.text.startswith("latent 2 goes with defocus (rank correlation +0.9")
@@ -115,14 +119,15 @@ def test_a_latent_that_follows_the_defocus_is_flagged() -> None:
 def test_a_latent_that_tells_top_from_side_is_flagged(sign: int) -> None:
     """|z| goes with it, z does not: opposite views have one latent."""
     latent = sign * rotations()[:, 2, 2:].abs() + 0.1 * even()
-    one = leakage(latent, rotations(), None, 0).found[0]
+    one = measure_leakage(latent, rotations(), None, 0).found[0]
     assert one.is_flagged
     assert sign * one.value > 0.9
     assert "|z| of the viewing direction" in one.text
 
 
 def test_a_latent_that_tells_images_from_mirror_images_is_flagged() -> None:
-    one = leakage(rotations()[:, 2, :1] + 0.1 * even(), rotations(), None, 0).found[0]
+    latent = rotations()[:, 2, :1] + 0.1 * even()
+    one = measure_leakage(latent, rotations(), None, 0).found[0]
     assert one.is_flagged
     assert "goes with x of the viewing direction" in one.text
 
@@ -130,8 +135,8 @@ def test_a_latent_that_tells_images_from_mirror_images_is_flagged() -> None:
 def test_the_mirror_image_of_the_maps_changes_signs_only() -> None:
     latent = rotations()[:, 2, :1] + 0.1 * even()
     reflect = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
-    found = leakage(latent, rotations(), None, 0)
-    other = leakage(latent, reflect @ rotations() @ reflect, None, 0)
+    found = measure_leakage(latent, rotations(), None, 0)
+    other = measure_leakage(latent, reflect @ rotations() @ reflect, None, 0)
     for one, two in zip(found.found, other.found, strict=True):
         assert abs(one.value) == pytest.approx(abs(two.value), abs=1e-6)
         assert one.threshold == pytest.approx(two.threshold, abs=1e-6)
@@ -140,32 +145,32 @@ def test_the_mirror_image_of_the_maps_changes_signs_only() -> None:
 def test_the_imbalance_sees_what_neither_rises_nor_falls() -> None:
     """Least latent at the middle of the defocus; or the product of x and y of views."""
     middle = (defocus()[:, None] / 1e4 - 1.5).square() + 0.01 * even()
-    found = flags(leakage(middle, rotations(), defocus(), 0))
+    found = flags(measure_leakage(middle, rotations(), defocus(), 0))
     assert not found["latent", "defocus", RANK]
     assert found["latent", "defocus", NEAR]
     assert found["defocus", "latent", NEAR]
     product = rotations()[:, 2, :2].prod(dim=1, keepdim=True)
-    found = flags(leakage(product, rotations(), None, 0))
+    found = flags(measure_leakage(product, rotations(), None, 0))
     assert not found["latent", "pose", RANK]
     assert found["pose", "latent", NEAR]
 
 
 def test_the_angle_in_the_image_counts_as_pose() -> None:
     in_image = torch.atan2(rotations()[:, 0, 2], rotations()[:, 1, 2])[:, None]
-    found = flags(leakage(in_image, rotations(), None, 0))
+    found = flags(measure_leakage(in_image, rotations(), None, 0))
     assert not found["latent", "pose", RANK]
     assert found["pose", "latent", NEAR]
 
 
 def test_two_states_that_follow_the_view_are_flagged() -> None:
     latent = (rotations()[:, 2, 2:].abs() > 0.5).float()
-    found = flags(leakage(latent, rotations(), None, 0))
+    found = flags(measure_leakage(latent, rotations(), None, 0))
     assert found["latent", "pose", RANK]
     assert found["pose", "latent", NEAR]
 
 
 def test_a_latent_without_spread_depends_on_nothing() -> None:
-    found = leakage(torch.zeros(COUNT, 1), rotations(), defocus(), 0)
+    found = measure_leakage(torch.zeros(COUNT, 1), rotations(), defocus(), 0)
     assert not found.is_flagged
     assert found.found[0].value == 0
     assert found.found[2].value == pytest.approx(1)
@@ -173,19 +178,19 @@ def test_a_latent_without_spread_depends_on_nothing() -> None:
 
 def test_the_scale_of_a_dimension_plays_no_part() -> None:
     latent = torch.cat((even(), rotations()[:, 2, 2:].abs()), dim=1)
-    found = leakage(latent, rotations(), None, 0)
-    other = leakage(latent * torch.tensor([1000.0, 0.01]), rotations(), None, 0)
+    found = measure_leakage(latent, rotations(), None, 0)
+    other = measure_leakage(latent * torch.tensor([1000.0, 0.01]), rotations(), None, 0)
     for one, two in zip(found.found, other.found, strict=True):
         assert one.value == pytest.approx(two.value, abs=1e-6)
 
 
 def test_at_most_so_many_images_are_compared() -> None:
-    found = leakage(even(), rotations(), None, 0, most=100)
+    found = measure_leakage(even(), rotations(), None, 0, most=100)
     assert found.images == 100
-    assert found == leakage(even(), rotations(), None, 0, most=100)
-    assert found != leakage(even(), rotations(), None, 1, most=100)
+    assert found == measure_leakage(even(), rotations(), None, 0, most=100)
+    assert found != measure_leakage(even(), rotations(), None, 1, most=100)
 
 
 def test_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="as many latents as rotations"):
-        leakage(even(), rotations()[:-1], None, 0)
+        measure_leakage(even(), rotations()[:-1], None, 0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from multicryogan.errors import InputError
 from multicryogan.inference import populations
+from multicryogan.inference.mixture import Parabola, Roughness, fit_weights
 from multicryogan.inference.populations import Shares, group_shares, latent_density
 from multicryogan.rng import stream
 
@@ -45,9 +46,9 @@ def posteriors(
     return (prior.log() + log_likelihood).softmax(1).float()
 
 
-def fit(likelihood: Tensor, roughness: populations._Roughness) -> populations._Parabola:
+def fit(likelihood: Tensor, roughness: Roughness) -> Parabola:
     start = torch.full((COUNT,), 1 / COUNT).double()
-    return populations._fit(likelihood, torch.ones(len(likelihood)), roughness, start)
+    return fit_weights(likelihood, torch.ones(len(likelihood)), roughness, start)
 
 
 def holds(found: Shares, expected: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def test_a_uniform_density_stays_even() -> None:
     found = posteriors("even", 20_000, 0.1)
     density = latent_density(found, EVEN, LINE, 0)
     assert (density.weights - 1 / COUNT).abs().max() < 0.005
-    free = fit(found[:2000], populations._Roughness(0.0, TIE)).weights
+    free = fit(found[:2000], Roughness(0.0, TIE)).weights
     assert free.max() > 3 * free.median()
 
 
@@ -181,13 +182,13 @@ def test_the_bootstrap_is_that_of_images_counted_anew() -> None:
     """One draw by the parabola, and one by fitting images with the same counts."""
     count = 3000
     likelihood = posteriors("rising", count, 0.1)
-    roughness = populations._Roughness(0.1, TIE)
+    roughness = Roughness(0.1, TIE)
     best = fit(likelihood, roughness)
     estimate = populations._bootstrap(likelihood, best, roughness, 0, 1)[0]
     counts = torch.poisson(
         torch.ones(1, count), generator=stream(0, "populations/bootstrap")
     )
-    anew = populations._fit(likelihood, counts[0], roughness, best.weights).weights
+    anew = fit_weights(likelihood, counts[0], roughness, best.weights).weights
     weights = best.weights / best.weights.sum()
     moved = (estimate - weights).norm()
     assert (estimate - anew / anew.sum()).norm() < 0.1 * moved
@@ -196,7 +197,7 @@ def test_the_bootstrap_is_that_of_images_counted_anew() -> None:
 def test_the_slope_of_what_is_maximised_is_zero() -> None:
     """1/N Σ_i l_iv / l_i - 1 - λ Σ_u (1 - √(w_u / w_v)) at each conformation v."""
     likelihood = posteriors("hill", 3000, 0.1).double()
-    weights = fit(likelihood, populations._Roughness(0.03, TIE)).weights
+    weights = fit(likelihood, Roughness(0.03, TIE)).weights
     slope = (likelihood / (likelihood @ weights)[:, None]).mean(0) - 1
     ratio = (weights / weights[:, None]).sqrt()  # (v, u)
     torch.testing.assert_close(
@@ -210,7 +211,7 @@ def test_roughness_is_that_of_square_roots_on_a_grid() -> None:
     weights = torch.rand(6, generator=stream(0, "weights")).double()
     root = weights.sqrt().reshape(2, 3)
     expected = root.diff(dim=0).square().sum() + root.diff(dim=1).square().sum()
-    found = populations._Roughness(0.5, tie).of(weights)
+    found = Roughness(0.5, tie).of(weights)
     torch.testing.assert_close(found, 0.5 * expected)
 
 

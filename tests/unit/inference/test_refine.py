@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from multicryogan.config import (
 )
 from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
-from multicryogan.inference import MANIFOLD, load_manifold, refine
+from multicryogan.inference import MANIFOLD, load_manifold, refine, refine_run
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refine import (
     Refined,
@@ -36,7 +35,7 @@ from multicryogan.inference.refine import (
     write_refined,
 )
 from multicryogan.inference.refinement import State
-from multicryogan.io import ParticleStack, read_particles, with_subsets
+from multicryogan.io import ParticleStack, half_sets, read_particles
 from multicryogan.networks import Generator
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import build_generator
@@ -44,7 +43,6 @@ from multicryogan.training.build import build_generator
 BOX, VOXEL_SIZE, IMAGES, HELD_OUT = 12, 13.0, 120, 6
 CONFIG = run_config({"data": {"box": BOX}})
 SETTINGS = RefineConfig(iterations=3, conformations=2, components=1, start_shell=3)
-MODULE = import_module("multicryogan.inference.refine")  # its function hides it
 
 
 class Known(Generator):
@@ -72,7 +70,7 @@ class Known(Generator):
 def small() -> Any:  # noqa: ANN401
     """Few poses, and some of few particles are held out."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULE, "PoseTree", lambda: PoseTree(160))
+        patch.setattr(refine, "PoseTree", lambda: PoseTree(160))
         patch.setattr("multicryogan.data.sampler.FEWEST", IMAGES)
         yield
 
@@ -121,7 +119,7 @@ def run(generator: Generator, stack: ParticleStack) -> Run:
                 raise KeyboardInterrupt
 
         folder.mkdir(exist_ok=True)
-        found = refine(start, config, settings, particles, 1, folder, say=say)
+        found = refine_run(start, config, settings, particles, 1, folder, say=say)
         return found, said
 
     return go
@@ -443,7 +441,7 @@ def test_the_start_that_explains_held_out_images_best_is_taken(
     refined = whole[1].state.manifold
     other = dataclasses.replace(refined, basis=size * refined.basis)
     monkeypatch.setattr(
-        MODULE, "random_start", lambda work, latents, power: (other, [1.5])
+        refine, "random_start", lambda work, latents, power: (other, [1.5])
     )
     settings = dataclasses.replace(SETTINGS, iterations=1, start="both")
     weak = Known(0.5 * read_maps(whole[0]))
@@ -480,9 +478,9 @@ def test_halves_are_those_that_assign_exports(
     if is_named:
         stack.table = stack.table.assign(rlnRandomSubset=[1, 1, 2] * 40)
     first, second, out = split_rows(stack, held_out, seed)
-    exported = with_subsets(stack.table, seed)["rlnRandomSubset"].to_numpy()
-    assert (exported[first] == 1).all()
-    assert (exported[second] == 2).all()
+    exported = half_sets(stack, seed)
+    assert (exported[first] == 0).all()
+    assert (exported[second] == 1).all()
     assert torch.equal(out, held_out)
     assert len(out) == HELD_OUT
     every = torch.cat((first, second, out)).sort().values

@@ -12,6 +12,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
+from cryosparc_files import FIELDS
 from multicryogan.cli import main
 from multicryogan.cli.assigned_files import (
     Export,
@@ -29,7 +30,6 @@ from multicryogan.io import (
     load_cryosparc,
     read_particles,
     with_columns,
-    with_subsets,
     write_cryosparc,
     write_stack,
     write_star,
@@ -126,26 +126,7 @@ def write_old(path: Path) -> None:
 
 def write_cs(path: Path) -> None:
     """Particles of cryoSPARC, aligned before at half the pixel size."""
-    kinds = [
-        ("uid", "u8"),
-        ("blob/path", "S20"),
-        ("blob/idx", "u4"),
-        ("blob/shape", "u4", (2,)),
-        ("blob/psize_A", "f4"),
-        ("blob/sign", "f4"),
-        ("ctf/accel_kv", "f4"),
-        ("ctf/cs_mm", "f4"),
-        ("ctf/amp_contrast", "f4"),
-        ("ctf/df1_A", "f4"),
-        ("ctf/df2_A", "f4"),
-        ("ctf/df_angle_rad", "f4"),
-        ("ctf/phase_shift_rad", "f4"),
-        ("alignments3D/shift", "f4", (2,)),
-        ("alignments3D/pose", "f4", (3,)),
-        ("alignments3D/psize_A", "f4"),
-        ("alignments3D/error", "f4"),
-    ]
-    rows = np.zeros(COUNT, kinds)
+    rows = np.zeros(COUNT, [*FIELDS, ("alignments3D/error", "f4")])
     rows["uid"], rows["blob/path"] = UID, b">Extract/a.mrcs"
     rows["blob/idx"], rows["blob/shape"] = range(COUNT), BOX
     rows["blob/psize_A"], rows["blob/sign"] = PIXEL, -1
@@ -205,7 +186,9 @@ def test_half_sets_of_a_cs_file_are_those_that_it_names(
     alike = with_columns(rows, {"alignments3D/split": np.zeros_like(numbers)})
     write_cryosparc(tmp_path / "alike.cs", alike)
     stack = read_particles(tmp_path / "alike.cs", sources)
-    assert half_sets(stack, 1).tolist() == [1 - i % 2 for i in range(len(rows))]
+    for seed in (0, 1):  # says which half comes first
+        halves = [(i + seed) % 2 for i in range(len(rows))]
+        assert half_sets(stack, seed).tolist() == halves
 
 
 def particles_of(path: Path) -> pd.DataFrame:
@@ -389,12 +372,6 @@ def test_missing_half_sets_alternate_alike_in_both_formats(
     rows = np.load(written["particles.cs"] / "particles_assigned.cs")
     assert table["rlnRandomSubset"].tolist() == [1, 2] * (COUNT // 2)
     assert rows["alignments3D/split"].tolist() == [0, 1] * (COUNT // 2)
-
-
-def test_the_seed_says_which_half_comes_first() -> None:
-    table = relion_table()
-    assert with_subsets(table, 8)["rlnRandomSubset"].tolist()[:2] == [1, 2]
-    assert with_subsets(table, 9)["rlnRandomSubset"].tolist()[:2] == [2, 1]
 
 
 def test_splits_of_cryosparc_are_kept(

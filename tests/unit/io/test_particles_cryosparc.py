@@ -8,27 +8,10 @@ import torch
 from numpy.lib import recfunctions
 from scipy.spatial.transform import Rotation
 
+from cryosparc_files import FIELDS
 from multicryogan.errors import InputError
 from multicryogan.io import OpticsOverride, ParticleStack, read_particles, write_stack
 
-FIELDS = [
-    ("uid", "u8"),
-    ("blob/path", "S20"),
-    ("blob/idx", "u4"),
-    ("blob/shape", "u4", (2,)),
-    ("blob/psize_A", "f4"),
-    ("blob/sign", "f4"),
-    ("ctf/accel_kv", "f4"),
-    ("ctf/cs_mm", "f4"),
-    ("ctf/amp_contrast", "f4"),
-    ("ctf/df1_A", "f4"),
-    ("ctf/df2_A", "f4"),
-    ("ctf/df_angle_rad", "f4"),
-    ("ctf/phase_shift_rad", "f4"),
-    ("alignments3D/shift", "f4", (2,)),
-    ("alignments3D/pose", "f4", (3,)),
-    ("alignments3D/psize_A", "f4"),
-]
 OPTICS = (300, 2.7, 0.1, 15000, 14000, np.pi / 6, np.pi / 2)
 POSE = ((2, -4), (0.1, 0.2, 0.3), 3.0)
 ROW = (1 << 60, b">a.mrcs", 0, (8, 8), 1.5, -1, *OPTICS, *POSE)
