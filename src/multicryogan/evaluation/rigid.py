@@ -145,7 +145,7 @@ def refine(
     """
     # Trilinear interpolation weakens detail and noise between voxels, so poses that
     # lie on voxels would be favoured. Seen from a turned frame no pose does.
-    frame = torch.linalg.matrix_exp(_skew(torch.tensor([TURNED]))).to(references)
+    frame = _turns(torch.tensor([TURNED])).to(references)
     still = torch.zeros(len(references), 3)
     references = move(references, frame.expand(len(references), 3, 3), still)
     rotation, shift = frame @ rotation, shift @ frame[0].T
@@ -239,9 +239,17 @@ def _tangents(references: Tensor) -> Tensor:
 
 def _undo(step: Tensor, rotation: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """Apply to the volume the inverse of a motion (w, u) found for the reference."""
-    back = torch.linalg.matrix_exp(-_skew(step[:, :3]))
+    back = _turns(-step[:, :3])
     moved = (back @ (shift - step[:, 3:])[:, :, None])[:, :, 0]
     return back @ rotation, moved
+
+
+def _turns(vector: Tensor) -> Tensor:
+    """(N, 3, 3) rotations by (N, 3) vectors.
+
+    In single precision matrix_exp is off by 1e-5, which chains of turns add up.
+    """
+    return torch.linalg.matrix_exp(_skew(vector.double())).to(vector)
 
 
 def _skew(vector: Tensor) -> Tensor:

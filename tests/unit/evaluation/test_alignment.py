@@ -93,6 +93,14 @@ def test_first_volume_stays_when_neighbours_are_aligned() -> None:
     torch.testing.assert_close(align_neighbours(volumes)[0][0], volumes[0])
 
 
+def test_motions_of_a_long_chain_are_still_rotations() -> None:
+    _, frames = align_neighbours(hinge(24, list(range(0, 40, 5))))
+    product = frames.rotation @ frames.rotation.mT
+    torch.testing.assert_close(
+        product, torch.eye(3).expand_as(product), atol=1e-5, rtol=0
+    )
+
+
 @pytest.mark.parametrize("is_mirrored", [False, True])
 def test_a_shift_of_a_quarter_box_is_found(is_mirrored: bool) -> None:
     points = 0.6 * asymmetric_points(24, seed=6)
