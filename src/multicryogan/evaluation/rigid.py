@@ -249,7 +249,8 @@ def _turns(vector: Tensor) -> Tensor:
 
     In single precision matrix_exp is off by 1e-5, which chains of turns add up.
     """
-    return torch.linalg.matrix_exp(_skew(vector.double())).to(vector)
+    turns: Tensor = torch.linalg.matrix_exp(_skew(vector.double()))
+    return turns.to(vector)
 
 
 def _skew(vector: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ conformations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -87,10 +87,6 @@ class Manifold:
             self.basis.to(device),
             self.pairs.to(device),
         )
-
-    def changed(self, basis: Tensor, weights: Tensor) -> Manifold:
-        """Give it another basis and other weights."""
-        return replace(self, basis=basis, weights=weights)
 
 
 def all_pairs(count: int) -> Tensor:

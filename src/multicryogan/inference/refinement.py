@@ -32,6 +32,7 @@ from multicryogan.inference.maximisation import (
     to_spectrum,
 )
 from multicryogan.inference.poses import PoseTree
+from multicryogan.inference.spacing import respace
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
@@ -132,10 +133,8 @@ class Refinement:
             )
             sums.append(own)
         basis, maxima, agreement = self._maximise(state, sums)
-        halves = tuple(
-            dataclasses.replace(half, basis=own)
-            for half, own in zip(state.halves, basis, strict=True)
-        )
+        spaced = respace(state.halves[0], sums[0].weights + sums[1].weights)
+        halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
         good = int(below[0]) if len(below) else state.shell
         after = State(

@@ -124,8 +124,8 @@ def test_weights_are_the_derivative_with_respect_to_those_of_the_manifold() -> N
         one = torch.nn.functional.one_hot(torch.tensor(v), 4)
         expected = slope(
             images,
-            lambda t, along=one: start.changed(
-                start.basis, torch.softmax(start.weights.log() + t * along, 0)
+            lambda t, along=one: dataclasses.replace(
+                start, weights=torch.softmax(start.weights.log() + t * along, 0)
             ),
         )
         # Weights sum to one: what one gains the others lose.
@@ -183,7 +183,7 @@ def test_precision_in_all_is_squared_ctf_over_noise() -> None:
 @pytest.mark.parametrize("shell", [2, 4])
 def test_precision_gives_the_power_that_slices_have(name: str, shell: int) -> None:
     # Nothing is known of poses by an empty basis: each has the same weight.
-    empty = manifold().changed(0 * manifold().basis, manifold().weights)
+    empty = dataclasses.replace(manifold(), basis=0 * manifold().basis)
     count, power, tree = 3, 9.0, PoseTree(200)
     sums, _, _ = sums_of(factors_of(count, power), empty, tree)
     rotations = tree.rotations(torch.arange(tree.count(1)), 1).to(FLOAT)
@@ -236,7 +236,7 @@ def test_one_step_from_nearby_comes_to_the_truth(
     ctfs = optics(tree.count(1)) if is_modulated else None
     images = clear_images(truth, tree, ctfs, 1e-3)
     others = torch.stack([blobs(f"other {c}") for c in range(3)])
-    start = truth.changed(truth.basis + share * others, truth.weights)
+    start = dataclasses.replace(truth, basis=truth.basis + share * others)
     sums, slicer, _ = sums_of(images, start, tree)
     radius = frequency_radius(BOX, 3, like=truth.basis)
     before = Estimate(to_spectrum(start.basis) * (radius <= 5), torch.zeros(0))

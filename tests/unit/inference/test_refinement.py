@@ -302,3 +302,28 @@ def test_neither_half_sees_the_images_that_are_held_out(
     for half in (0, 1):
         assert torch.equal(other.halves[half].basis, one_step.halves[half].basis)
     assert other.history[0]["held_out"] != one_step.history[0]["held_out"]
+
+
+# Conformations
+
+
+def test_conformations_go_where_the_images_are() -> None:
+    """Of four, one is due to the rarer of two states, as one image in four shows it."""
+    states = torch.stack((phantom(0), phantom(1)))
+    pictures, power = images_of(states, [100, 300], 4.0)
+    basis = torch.stack((states[0], states[1] - states[0]))
+    coefficients = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    start = Manifold(
+        torch.arange(4.0)[:, None],
+        torch.full((4,), 0.25),
+        coefficients,
+        basis,
+        all_pairs(2),
+    )
+    work = refinement(pictures, power, settings(BOX // 2))
+    first, second = work.step(work.begin(start)).halves
+    assert torch.equal(first.coefficients, second.coefficients)
+    found = first.coefficients[:, 1]
+    assert abs(float(found[0])) < 0.1
+    assert (found[1:] > 0.7).all()
+    torch.testing.assert_close(first.coefficients[:, 0], torch.ones(4))

@@ -1,0 +1,112 @@
+"""Conformations where particles are: exact places, and lines that settle."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.inference.spacing import BEYOND, along, quantiles, respace
+from multicryogan.rng import stream
+
+EVEN = torch.full((4,), 0.25)
+
+
+def line(values: Tensor) -> Manifold:
+    """Conformations m + x d of a mean m and a direction d at (V,) values x."""
+    count = len(values)
+    return Manifold(
+        latents=(torch.arange(count)[:, None] + 0.5) / count,
+        weights=torch.full((count,), 1 / count),
+        coefficients=torch.stack((torch.ones(count), values), dim=1),
+        basis=torch.zeros(2, 2, 2, 2),
+        pairs=all_pairs(2),
+    )
+
+
+def posterior(manifold: Manifold, seen: Tensor, spread: float) -> Tensor:
+    """(N, V) weights of conformations for particles seen at x, with a known spread."""
+    distance = seen[:, None] - manifold.coefficients[:, 1]
+    return (-0.5 * (distance / spread).square()).softmax(1)
+
+
+def settled(manifold: Manifold, seen: Tensor, spread: float) -> Tensor:
+    """(V,) values x after the conformations were moved eight times."""
+    for _ in range(8):
+        manifold = respace(manifold, posterior(manifold, seen, spread).sum(0))
+    return manifold.coefficients[:, 1]
+
+
+def test_even_shares_leave_all_conformations_in_place() -> None:
+    torch.testing.assert_close(quantiles(EVEN, EVEN), torch.arange(4).double())
+
+
+def test_places_have_as_much_before_them_as_the_prior() -> None:
+    share = torch.tensor([0.2, 0.2, 0.4, 0.2])
+    expected = torch.tensor([0.125, 1.375, 2.0625, 2.875]).double()
+    torch.testing.assert_close(quantiles(share, EVEN), expected)
+
+
+def test_an_end_that_is_crowded_reaches_out() -> None:
+    """Twice as many at the first as at its neighbours: a step wider, before it."""
+    share = torch.tensor([0.4, 0.2, 0.2, 0.2])
+    expected = torch.tensor([-1.5 + 2 * 0.3125, -1.5 + 2 * 0.9375, 1.625, 2.875])
+    torch.testing.assert_close(quantiles(share, EVEN), expected.double())
+
+
+def test_no_end_reaches_out_without_bound() -> None:
+    place = quantiles(torch.tensor([1.0, 0.0, 0.0, 0.0]), EVEN)
+    assert float(place[0]) == pytest.approx(-0.5 - BEYOND + (1 + BEYOND) / 8)
+
+
+def test_no_place_lies_where_nothing_is() -> None:
+    place = quantiles(torch.tensor([0.2, 0.3, 0.0, 0.0, 0.3, 0.2]), torch.ones(6))
+    assert ((place < 1.5) | (place > 3.5)).all()
+
+
+def test_a_straight_line_goes_on_beyond_its_ends() -> None:
+    steps = torch.arange(5.0)
+    values = torch.stack((torch.ones(5), 2 * steps - 3), dim=1)
+    place = torch.tensor([-0.5, 0.25, 3.0, 4.4]).double()
+    expected = torch.stack((torch.ones(4), 2 * place.float() - 3), dim=1)
+    torch.testing.assert_close(along(values, place), expected)
+
+
+def test_a_jump_is_not_overshot() -> None:
+    values = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])[:, None]
+    found = along(values, torch.linspace(-0.5, 5.5, 50).double())
+    assert found.min() > -1e-6
+    assert found.max() < 1 + 1e-6
+
+
+@pytest.mark.parametrize("reach", [0.8, 1.2])
+def test_a_line_of_another_length_comes_to_that_of_the_particles(reach: float) -> None:
+    """Particles are even on -1 to 1, and seen with an error of 0.15."""
+    draws = stream(0, "line")
+    true = 2 * torch.rand(20_000, generator=draws) - 1
+    seen = true + 0.15 * torch.randn(20_000, generator=draws)
+    found = settled(line(reach * torch.linspace(-1, 1, 21)), seen, 0.15)
+    expected = (2 * torch.arange(21.0) + 1) / 21 - 1
+    torch.testing.assert_close(found, expected, atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.2])
+def test_two_states_keep_the_conformations_that_are_due_to_them(spread: float) -> None:
+    draws = stream(0, "states")
+    true = (torch.rand(20_000, generator=draws) < 2 / 3).float()
+    seen = true + spread * torch.randn(20_000, generator=draws)
+    start = torch.tensor([0.0, 0, 0, 0, 0.5, 1, 1, 1, 1])
+    found = settled(line(start), seen, spread)
+    assert (found[:3].abs() < 0.03).all()
+    assert ((found[4:] - 1).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize(
+    "latents", [torch.rand(9, 2, generator=stream(0, "latents")), torch.rand(2, 1)]
+)
+def test_planes_and_pairs_stay_as_they_are(latents: Tensor) -> None:
+    count = len(latents)
+    start = dataclasses.replace(line(torch.arange(float(count))), latents=latents)
+    found = respace(start, torch.rand(count, generator=stream(0, "share")))
+    assert torch.equal(found.coefficients, start.coefficients)
