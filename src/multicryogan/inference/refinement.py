@@ -97,9 +97,9 @@ class Refinement:
     def begin(self, manifold: Manifold) -> State:
         """Low-pass a start and give it to both halves."""
         shell = min(self.config.start_shell, self.last_shell)
-        spectrum = to_spectrum(manifold.basis)
+        spectrum = to_spectrum(in_sphere(manifold.basis))
         radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
-        basis = in_sphere(from_spectrum(spectrum * (radius <= shell)))
+        basis = levelled(from_spectrum(spectrum * (radius <= shell)))
         start = dataclasses.replace(manifold, basis=basis)
         return State(0, shell, (start, start), torch.stack((basis, basis)))
 
@@ -164,7 +164,7 @@ class Refinement:
             for half, own in zip(state.halves, sums, strict=True)
         ]
         power, agreement = shared_power(estimates)
-        basis = [in_sphere(regularise(estimate, power)) for estimate in estimates]
+        basis = [weighed(estimate, power) for estimate in estimates]
         maxima = [from_spectrum(estimate.spectrum) for estimate in estimates]
         return torch.stack(basis), torch.stack(maxima), agreement
 
@@ -189,15 +189,29 @@ def shared_power(estimates: list[Estimate]) -> tuple[Tensor, Tensor]:
     return cross.clamp(min=0), correlation
 
 
-def in_sphere(volumes: Tensor) -> Tensor:
-    """Keep (C, D, D, D) volumes in the sphere in the box, and zero at its surface.
+def weighed(estimate: Estimate, power: Tensor) -> Tensor:
+    """Keep a maximum in the sphere and weigh it against the prior: (C, D, D, D).
 
-    Images do not show the grey level of a volume: the rim of the sphere sets it.
+    The prior comes last. The sphere smears strong shells into their neighbours: where
+    data say nothing yet, that would be all there is, and the same in both halves.
+    """
+    inside = to_spectrum(in_sphere(from_spectrum(estimate.spectrum)))
+    return levelled(regularise(dataclasses.replace(estimate, spectrum=inside), power))
+
+
+def in_sphere(volumes: Tensor) -> Tensor:
+    """Keep (C, D, D, D) volumes in the sphere in the box, and zero at its surface."""
+    return levelled(volumes) * sphere(volumes[0])
+
+
+def levelled(volumes: Tensor) -> Tensor:
+    """Set the grey level of (C, D, D, D) volumes, which images do not show.
+
+    It is zero on average over the rim of the sphere in the box.
     """
     inside = sphere(volumes[0])
-    rim = (inside > 0) & (inside < 1)
-    level = volumes[:, rim].mean(1)
-    return (volumes - level[:, None, None, None]) * inside
+    level = volumes[:, (inside > 0) & (inside < 1)].mean(1)
+    return volumes - level[:, None, None, None]
 
 
 def sphere(like: Tensor) -> Tensor:

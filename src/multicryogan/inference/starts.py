@@ -21,11 +21,10 @@ from multicryogan.inference.maximisation import (
     Estimate,
     from_spectrum,
     maximise,
-    regularise,
     to_spectrum,
 )
 from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.inference.refinement import Refinement, in_sphere, weighed
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 
@@ -108,8 +107,8 @@ def ascend(
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
     estimate = maximise(manifold, sums, work.law(shell).modes(work.box, manifold.basis))
-    basis = regularise(estimate, _own_power(estimate))
-    return dataclasses.replace(manifold, basis=in_sphere(basis))
+    basis = weighed(estimate, _own_power(estimate))
+    return dataclasses.replace(manifold, basis=basis)
 
 
 def _own_power(estimate: Estimate) -> Tensor:
