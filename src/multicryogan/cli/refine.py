@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from multicryogan.cli import options
 from multicryogan.config import RefineConfig
 from multicryogan.errors import InputError
+
+if TYPE_CHECKING:
+    from multicryogan.inference import Refined
 
 NOTHING_GIVEN = options.ParticleOptions()
 NOTHING_SET = RefineConfig()
@@ -63,12 +67,23 @@ def refine(
             ),
             say=lambda line: bar.console.print(line, soft_wrap=True),
         )
-    reached = found.resolutions_angstrom
-    print(
-        f"done: {output}; from the {found.start} start, gold-standard resolution "
-        f"{min(reached):.1f} to {max(reached):.1f} Å over {len(reached)} conformations"
-    )
+    if found.warning is not None:
+        print(f"warning: {found.warning}")
+    print(f"done: {output}; from the {found.start} start, {say_resolution(found)}")
     return 0
+
+
+def say_resolution(found: Refined) -> str:
+    """Say in a few words how far the halves of all conformations agree."""
+    reached = [value for value in found.resolutions_angstrom if math.isfinite(value)]
+    count = len(found.curves)
+    if not reached:
+        return f"no resolution is told of {count} conformations"
+    of = "" if len(reached) == count else f"{len(reached)} of "
+    return (
+        f"gold-standard resolution {min(reached):.1f} to {max(reached):.1f} Å over "
+        f"{of}{count} conformations"
+    )
 
 
 def check_settings(settings: RefineConfig) -> None:

@@ -24,7 +24,7 @@ from multicryogan.inference.manifold import Manifold
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.posterior import Placement, place
-from multicryogan.inference.refine import refine_run
+from multicryogan.inference.refine import Refined, refine_run
 from multicryogan.inference.verdict import VERDICT, write_verdict
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Placement",
     "PosePosterior",
     "PoseTree",
+    "Refined",
     "Score",
     "assign",
     "check_particles",

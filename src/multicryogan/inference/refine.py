@@ -45,6 +45,7 @@ class Refined:
         scores: Held-out log-likelihood of every start that was tried, in nats an image.
         curves: Half-set correlation of each conformation.
         last_shell: Last shell that was refined; the maps hold nothing beyond it.
+        pose_nats: What it takes to name one of the poses that were compared.
     """
 
     state: State
@@ -53,10 +54,33 @@ class Refined:
     scores: dict[str, Any]
     curves: tuple[HalfSetFSC, ...]
     last_shell: int
+    pose_nats: float
+
+    @property
+    def warning(self) -> str | None:
+        """Why the halves' agreement is no resolution, if so.
+
+        Expectation-maximisation forgets its start as fast as images tell their poses.
+        Where most is left open, the halves agree by the start that they share: at
+        -20 dB (1 nat an image) to shell 14, where the map met the truth to shell 8.
+        """
+        told = sum(self.state.history[-1]["log_likelihood"]) / 2
+        if told >= self.pose_nats / 2:
+            return None
+        return (
+            f"an image holds {told:.1f} nats, and to name its pose takes "
+            f"{self.pose_nats:.1f}: the halves still share their start, so that their "
+            "agreement gives no resolution"
+        )
 
     @property
     def resolutions_angstrom(self) -> list[float]:
-        """Gold-standard resolution of each conformation, at best the last shell's."""
+        """Gold-standard resolution of each conformation, at best the last shell's.
+
+        Infinite where the halves do not agree, or agree by their start.
+        """
+        if self.warning is not None:
+            return [math.inf] * len(self.curves)
         return [
             max(
                 curve.resolution_angstrom,
@@ -114,7 +138,8 @@ def refine_run(
     half_maps = half_volumes(state)
     curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
-    refined = Refined(state, half_maps, start, scores, curves, last_shell)
+    pose_nats = math.log(work.tree.count(work.tree.levels(last_shell)))
+    refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
     write_refined(refined, config, settings, stage.pixel_size, output)
     return refined
 
@@ -243,6 +268,7 @@ def write_refined(
             value if math.isfinite(value) else None
             for value in refined.resolutions_angstrom
         ],
+        "warning": refined.warning,
         "last_shell_angstrom": manifold.basis.shape[-1] * voxel_size / shells[-1],
         "iterations": list(state.history),
     }

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from multicryogan.cli.assign import read_conformations
+from multicryogan.cli.refine import say_resolution
 from multicryogan.config import (
     LawConfig,
     RefineConfig,
@@ -249,6 +250,33 @@ def test_the_report_tells_where_curves_fall(
     table = pd.read_csv(tmp_path / "fsc.csv")
     assert table["conformation_001"].tolist() == [1, 1, 0.9, 0.643, -0.357, 0.8]
     assert table["conformation_003"].tolist() == [1, 0.1, 1, 1, 1, 1]
+
+
+def test_halves_that_share_little_but_their_start_tell_no_resolution(
+    tmp_path: Path, whole: tuple[Path, Refined, list[str]]
+) -> None:
+    refined = whole[1]
+    assert refined.warning is None
+    last = refined.state.history[-1] | {"log_likelihood": [1.0, 1.2]}
+    state = dataclasses.replace(refined.state, history=(last,))
+    poor = dataclasses.replace(refined, state=state)
+    assert poor.warning is not None
+    assert "an image holds 1.1 nats" in poor.warning
+    write_refined(poor, CONFIG, SETTINGS, VOXEL_SIZE, tmp_path)
+    told = json.loads((tmp_path / "refine.json").read_text())
+    assert told["gold_standard_resolution_angstrom"] == [None, None]
+    assert told["warning"] == poor.warning
+    assert say_resolution(poor) == "no resolution is told of 2 conformations"
+
+
+def test_conformations_without_a_resolution_are_left_out(
+    whole: tuple[Path, Refined, list[str]],
+) -> None:
+    curves = (curve(1, 1, 0.9, 0.643, -0.357, 0.8, 0.9), curve(1, 0.1, 1, 1, 1, 1, 1))
+    refined = dataclasses.replace(whole[1], curves=curves, last_shell=5)
+    size = BOX * VOXEL_SIZE / 3.5
+    said = f"resolution {size:.1f} to {size:.1f} Å over 1 of 2 conformations"
+    assert say_resolution(refined) == f"gold-standard {said}"
 
 
 def test_each_line_tells_its_iteration(whole: tuple[Path, Refined, list[str]]) -> None:
