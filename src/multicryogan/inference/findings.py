@@ -37,7 +37,10 @@ class Findings:
         known = f"as good as {self.density.effective_images:,.0f} whose state is known"
         counted = f"{self.density.images:,} particles, {known}"
         if self.cut is None or self.sides is None:
-            return f"no sharp states along the latent ({counted}): see the density"
+            return (
+                f"no sharp states along the latent ({counted}); shares of single "
+                "conformations are finer than images tell"
+            )
         first, second = (
             f"{100 * w:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
             for w, low, high in zip(
