@@ -83,6 +83,7 @@ def write_assigned(
         folder / "latents.npz",
         latent=latent[:, None].numpy(),
         rotation=rotation.numpy(),
+        conformation=weight.argmax(1).numpy(),
         conformation_weight=weight.numpy(),
         conformation_latents=places.numpy(),
     )
@@ -171,6 +172,21 @@ def test_random_poses_are_not_turned_into_right_ones(
     median, far = poses_told(tmp_path / "a", rotation, truth)
     assert median > 40
     assert far > 60
+
+
+def test_a_turn_for_each_conformation_is_told_apart(
+    tmp_path: Path, truth: Truth
+) -> None:
+    """The second conformation is turned by a quarter on the first."""
+    rotation, second = truth.rotation.float().clone(), torch.arange(40) % 2 == 1
+    quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    rotation[second] = rotation[second] @ quarter
+    weight = torch.stack((~second, second), dim=1).float()
+    write_assigned(tmp_path / "a", truth.maps, weight[:, 1], rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", torch.arange(40), truth)
+    one, each = told.split("a turn for each conformation: ")
+    assert "above 30 degrees 50.0 +-" in one
+    assert each.startswith("pose error: median 0.0 degrees; above 30 degrees 0.0 +-")
 
 
 @pytest.mark.parametrize("sign", [1, -1])
