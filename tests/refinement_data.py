@@ -16,6 +16,7 @@ from multicryogan.data.sampler import ImageSampler
 from multicryogan.imaging import ImagingParams, form_images, sample_noise
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.networks import Generator
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -42,6 +43,28 @@ class Images:
     def images(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Read rows."""
         return self.values[rows]
+
+
+class Known(Generator):
+    """Known volumes, as a generator would make them."""
+
+    def __init__(self, volumes: Tensor) -> None:
+        """Take (V, D, D, D) volumes."""
+        super().__init__(volumes.shape[-1])
+        self.volumes = torch.nn.Parameter(volumes)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Pick a volume: (V, 1) to (V, D, D, D)."""
+        place = (latent[:, 0] * len(self.volumes)).long()
+        return self.volumes[place.clamp(max=len(self.volumes) - 1)]
+
+    def resized(self, box: int) -> Generator:
+        """Refuse."""
+        raise NotImplementedError
+
+    def voxels(self) -> list[torch.nn.Parameter]:
+        """Return nothing."""
+        return []
 
 
 def phantom(seed: int = 0, box: int = BOX) -> Tensor:

@@ -40,31 +40,11 @@ from multicryogan.io import ParticleStack, half_sets, read_particles
 from multicryogan.networks import Generator
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import build_generator
+from refinement_data import Known
 
 BOX, VOXEL_SIZE, IMAGES, HELD_OUT = 12, 13.0, 120, 6
 CONFIG = run_config({"data": {"box": BOX}})
 SETTINGS = RefineConfig(iterations=3, conformations=2, components=1, start_shell=3)
-
-
-class Known(Generator):
-    """The true states of a molecule, as a generator would make them."""
-
-    def __init__(self, states: Tensor) -> None:
-        super().__init__(states.shape[-1])
-        self.states = torch.nn.Parameter(states)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Pick a state: (V, 1) to (V, D, D, D)."""
-        place = (latent[:, 0] * len(self.states)).long()
-        return self.states[place.clamp(max=len(self.states) - 1)]
-
-    def resized(self, box: int) -> Generator:
-        """Refuse."""
-        raise NotImplementedError
-
-    def voxels(self) -> list[torch.nn.Parameter]:
-        """Return nothing."""
-        return []
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,35 +19,13 @@ from multicryogan.inference.starts import (
     generator_start,
     random_start,
 )
-from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
-from refinement_data import BOX, correlation, images_of, phantom, refinement
+from refinement_data import BOX, Known, correlation, images_of, phantom, refinement
 
 STARTS = "multicryogan.inference.starts"
 LATENTS = torch.tensor([[0.25], [0.75]])
-
-
-class Known(Generator):
-    """Known volumes, as a generator would make them."""
-
-    def __init__(self, volumes: Tensor) -> None:
-        super().__init__(volumes.shape[-1])
-        self.volumes = torch.nn.Parameter(volumes)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Pick a volume: (V, 1) to (V, D, D, D)."""
-        place = (latent[:, 0] * len(self.volumes)).long()
-        return self.volumes[place.clamp(max=len(self.volumes) - 1)]
-
-    def resized(self, box: int) -> Generator:
-        """Refuse."""
-        raise NotImplementedError
-
-    def voxels(self) -> list[torch.nn.Parameter]:
-        """Return nothing."""
-        return []
 
 
 def segment(count: int) -> Tensor:
