@@ -11,7 +11,9 @@ conformations is therefore tied by the roughness of Good & Gaskins (1971, Biomet
     (1/N) Σ_i log Σ_v w_v l_iv - Σ_v w_v - λ Σ_(v,u) (√w_v - √w_u)²,
 
 a concave function with one maximum; Σ w comes to one when λ is 0 and is made one else.
-Held-out images of two sharp states allow next to none: two stay two.
+Held-out images of two sharp states allow next to none: two stay two. The ends are not
+tied to their neighbours: each also holds all that lies beyond it, and one step of that
+height would forbid all smoothing elsewhere.
 
 Near a trial w the sum over images is a parabola with V + V² coefficients: one pass over
 the images makes a step of Newton's (Kim et al. 2020, J. Comput. Graph. Stat. 29, 261),
@@ -40,6 +42,7 @@ from multicryogan.rng import stream
 PARTS = 3  # of the images, each held out once
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
 PATIENCE = 3  # strengths in a row that explain less than the best one
+WORTH = 1e-3  # nats an image that a rougher density must explain better
 WEAKER = 0.1  # part of the strength that the intervals are made with
 
 
@@ -84,6 +87,9 @@ class Shares:
 def group_shares(density: Shares, groups: Tensor) -> Shares:
     """Add up the shares of groups of conformations.
 
+    The groups' shares are the mean of the bootstrap estimates: those are smoothed less,
+    as sums over groups need none of it, and less is shifted from group to group.
+
     Args:
         density: Over V conformations.
         groups: (V,) int64 group 0, 1, ... of each conformation.
@@ -92,7 +98,8 @@ def group_shares(density: Shares, groups: Tensor) -> Shares:
         Over the groups, with intervals from the same bootstrap estimates.
     """
     one_hot = torch.nn.functional.one_hot(groups).to(density.weights)  # (V, G)
-    weights, draws = density.weights @ one_hot, density.draws @ one_hot
+    draws = density.draws @ one_hot
+    weights = draws.mean(0)
     low, high = _interval(weights, draws, density.level)
     overlap = one_hot.T @ density.overlap @ one_hot
     return replace(
@@ -179,12 +186,13 @@ def _interval(weights: Tensor, draws: Tensor, level: float) -> tuple[Tensor, Ten
 
 
 def _neighbours(grid: tuple[int, ...] | None, count: int) -> Tensor:
-    """(V, V) ties of a grid, see `Roughness`; none without a grid."""
+    """(V, V) ties of a grid, see `Roughness`; none at its ends, or without a grid."""
     tie = torch.zeros(count, count, dtype=torch.float64)
     index = torch.arange(count).reshape(grid or -1)
     for axis, steps in enumerate(grid or ()):
-        a = index.narrow(axis, 0, steps - 1).flatten()
-        b = index.narrow(axis, 1, steps - 1).flatten()
+        inner = max(steps - 3, 0)  # steps between conformations that are no ends
+        a = index.narrow(axis, min(1, steps - 1), inner).flatten()
+        b = index.narrow(axis, min(2, steps - 1), inner).flatten()
         tie[a, b] = tie[b, a] = 1
     degree = tie.sum(1)
     return tie + torch.diag(degree.max() - degree)
@@ -195,7 +203,9 @@ def _choose(likelihood: Tensor, tie: Tensor, seed: int) -> tuple[float, Tensor]:
 
     The strongest is taken that explains held-out images as well as the best one, within
     a standard error (Breiman et al. 1984, Classification and Regression Trees, section
-    3.4.3): which one is best is a matter of chance.
+    3.4.3): which one is best is a matter of chance. Less than `WORTH` counts as nothing
+    in any number of images: likelihoods under maps that were made of the same images
+    are not exact, and ripples about the ends of a motion explain as much.
     """
     draws = stream(seed, "populations/parts")
     part = (
@@ -220,7 +230,8 @@ def _choose(likelihood: Tensor, tie: Tensor, seed: int) -> tuple[float, Tensor]:
         if len(tried) - 1 - best == PATIENCE:
             break
     loss = torch.stack([tried[best][2] - held_out for _, _, held_out in tried]).double()
-    is_as_good = loss.mean(1) <= loss.std(1, correction=0) / math.sqrt(loss.shape[1])
+    chance = loss.std(1, correction=0) / math.sqrt(loss.shape[1])
+    is_as_good = loss.mean(1) <= chance.clamp(min=WORTH)
     strength, start, _ = tried[int(is_as_good.int().argmax())]  # the first
     return strength, start
 

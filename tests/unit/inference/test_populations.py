@@ -58,15 +58,15 @@ def holds(found: Shares, expected: Tensor) -> Tensor:
 
 @functools.cache
 def two_points(blur: float) -> Shares:
-    """25 % at 0.25 and 75 % at 0.75."""
+    """25 % at 0.25 and 75 % at 0.75; 24.8 % of the images drawn."""
     return latent_density(posteriors("two", 20_000, blur), EVEN, LINE, 0)
 
 
 @pytest.mark.parametrize("blur", [0.1, 0.2])
 def test_the_share_of_two_points_is_right(blur: float) -> None:
     share = group_shares(two_points(blur), HALVES)
-    assert share.weights[0].item() == pytest.approx(0.25, abs=0.01)
-    assert holds(share, torch.tensor([0.25, 0.75])).all()
+    assert share.weights[0].item() == pytest.approx(0.2477, abs=0.01)
+    assert holds(share, torch.tensor([0.2477, 0.7523])).all()
     assert (share.high - share.low).max() < 0.03
 
 
@@ -80,16 +80,33 @@ def test_two_points_stay_two() -> None:
     near = (PLACES[:, None] - torch.tensor([0.25, 0.75])).abs().amin(1) < 0.06
     assert density.weights[near].sum() > 0.99
     assert density.weights[[5, 15]].sum() > 0.8
-    assert density.smoothing <= 1e-3
+    assert density.smoothing <= 3e-3
 
 
 def test_a_uniform_density_stays_even() -> None:
     """Greatest likelihood alone makes spikes of it: some shares three times others."""
     found = posteriors("even", 20_000, 0.1)
     density = latent_density(found, EVEN, LINE, 0)
-    assert (density.weights - 1 / COUNT).abs().max() < 0.005
+    away = (density.weights - 1 / COUNT).abs()
+    assert away[1:-1].max() < 0.005
+    assert away.max() < 0.01
     free = fit(found[:2000], Roughness(0.0, TIE)).weights
     assert free.max() > 3 * free.median()
+
+
+@pytest.mark.parametrize("blur", [0.1, 0.15])
+def test_what_lies_beyond_an_end_is_counted_there_and_nowhere_else(blur: float) -> None:
+    """Even from 0.04 before the first conformation to 0.04 beyond the last.
+
+    The end takes a little more than is due: what it shows lies farther out.
+    """
+    place = 1.08 * torch.rand(40_000, generator=stream(0, "place")) - 0.04
+    seen = place + blur * torch.randn(40_000, generator=stream(0, "noise"))
+    log_likelihood = -((seen[:, None] - PLACES) ** 2) / (2 * blur**2)
+    found = log_likelihood.softmax(1).float()
+    away = latent_density(found, EVEN, LINE, 0).weights - 0.05 / 1.08
+    assert away[1:-1].abs().max() < 0.003
+    assert (away[[0, -1]] - (0.04 - 0.025) / 1.08).abs().max() < 0.01
 
 
 def test_a_hill_is_not_widened_by_the_posteriors() -> None:
@@ -128,6 +145,21 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(kind: str) -> None:
         grouped.append(holds(group_shares(density, HALVES), halves))
     assert torch.stack(single).mean() > 0.85
     assert torch.stack(grouped).mean() > 0.85
+
+
+@pytest.mark.slow
+def test_intervals_of_two_points_hold_their_shares() -> None:
+    """Spread over four conformations, ten apart: twelve repeats of other particles."""
+    expected = torch.tensor([0.25, 0.75])
+    found = []
+    for seed in range(12):
+        density = latent_density(
+            posteriors("two", 5000, 0.2, seed), EVEN, LINE, seed, draws=100
+        )
+        found.append(group_shares(density, HALVES))
+    assert torch.stack([holds(share, expected) for share in found]).mean() > 0.85
+    off = torch.stack([share.weights[0] - 0.25 for share in found])
+    assert off.mean().abs() < 0.005
 
 
 def sorted_images(count: int) -> Tensor:
@@ -195,22 +227,26 @@ def test_the_bootstrap_is_that_of_images_counted_anew() -> None:
 
 
 def test_the_slope_of_what_is_maximised_is_zero() -> None:
-    """1/N Σ_i l_iv / l_i - 1 - λ Σ_u (1 - √(w_u / w_v)) at each conformation v."""
+    """1/N Σ_i l_iv / l_i - 1 - λ Σ_u (1 - √(w_u / w_v)) where a conformation v is."""
     likelihood = posteriors("hill", 3000, 0.1).double()
     weights = fit(likelihood, Roughness(0.03, TIE)).weights
     slope = (likelihood / (likelihood @ weights)[:, None]).mean(0) - 1
     ratio = (weights / weights[:, None]).sqrt()  # (v, u)
-    torch.testing.assert_close(
-        slope, 0.03 * (TIE * (1 - ratio)).sum(1), rtol=0, atol=2e-3
-    )
+    slope = slope - 0.03 * (TIE * (1 - ratio)).sum(1)
+    is_there = weights > 1e-3
+    assert slope[is_there].abs().max() < 2e-3
+    assert slope.max() < 2e-3
+    assert int(is_there.sum()) >= COUNT // 2
     assert (0.03 * (TIE * (1 - ratio)).sum(1)).abs().max() > 0.02
 
 
 def test_roughness_is_that_of_square_roots_on_a_grid() -> None:
-    tie = populations._neighbours((2, 3), 6)
-    weights = torch.rand(6, generator=stream(0, "weights")).double()
-    root = weights.sqrt().reshape(2, 3)
-    expected = root.diff(dim=0).square().sum() + root.diff(dim=1).square().sum()
+    """Of all steps but the first and the last along a dimension."""
+    tie = populations._neighbours((4, 5, 2), 40)
+    weights = torch.rand(40, generator=stream(0, "weights")).double()
+    root = weights.sqrt().reshape(4, 5, 2)
+    inner = root[1:-1].diff(dim=0), root[:, 1:-1].diff(dim=1)
+    expected = sum(step.square().sum() for step in inner)
     found = Roughness(0.5, tie).of(weights)
     torch.testing.assert_close(found, 0.5 * expected)
 
