@@ -57,7 +57,8 @@ class Shares:
         level: Probability of each interval by itself.
         images: N.
         smoothing: Strength λ that was chosen.
-        draws: (R, V) bootstrap estimates of the shares.
+        rougher: (V,) shares smoothed a tenth as strongly.
+        draws: (R, V) bootstrap estimates of these.
         overlap: (V, V) mean over images of p_v p_u, p their posteriors under `weights`.
     """
 
@@ -67,6 +68,7 @@ class Shares:
     level: float
     images: int
     smoothing: float
+    rougher: Tensor
     draws: Tensor
     overlap: Tensor
 
@@ -87,8 +89,8 @@ class Shares:
 def group_shares(density: Shares, groups: Tensor) -> Shares:
     """Add up the shares of groups of conformations.
 
-    The groups' shares are the mean of the bootstrap estimates: those are smoothed less,
-    as sums over groups need none of it, and less is shifted from group to group.
+    The rougher shares are added up: sums over groups need no smoothing, and less of it
+    shifts less from group to group.
 
     Args:
         density: Over V conformations.
@@ -98,12 +100,17 @@ def group_shares(density: Shares, groups: Tensor) -> Shares:
         Over the groups, with intervals from the same bootstrap estimates.
     """
     one_hot = torch.nn.functional.one_hot(groups).to(density.weights)  # (V, G)
-    draws = density.draws @ one_hot
-    weights = draws.mean(0)
+    weights, draws = density.rougher @ one_hot, density.draws @ one_hot
     low, high = _interval(weights, draws, density.level)
     overlap = one_hot.T @ density.overlap @ one_hot
     return replace(
-        density, weights=weights, low=low, high=high, draws=draws, overlap=overlap
+        density,
+        weights=weights,
+        low=low,
+        high=high,
+        rougher=weights,
+        draws=draws,
+        overlap=overlap,
     )
 
 
@@ -156,6 +163,7 @@ def latent_density(
         level=level,
         images=len(likelihood),
         smoothing=strength,
+        rougher=rough.weights / rough.weights.sum(),
         draws=estimates,
         overlap=best.weights[:, None] * best.curvature * best.weights,
     )

@@ -204,7 +204,7 @@ def test_images_of_two_states_count_by_their_fisher_information() -> None:
 def test_groups_add_up_shares_and_draws() -> None:
     density = latent_density(sorted_images(1000), torch.ones(3), None, 0)
     both = group_shares(density, torch.tensor([0, 1, 1]))
-    torch.testing.assert_close(both.weights[1], density.weights[1:].sum())
+    torch.testing.assert_close(both.weights[1], density.rougher[1:].sum())
     torch.testing.assert_close(both.draws[:, 1], density.draws[:, 1:].sum(1))
     torch.testing.assert_close(both.low[0], density.low[0])
     assert both.effective_images == pytest.approx(1000, rel=1e-4)
