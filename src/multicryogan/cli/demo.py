@@ -13,7 +13,7 @@ from multicryogan.cli import options
 DATA = {"images": 20_000, "box": 16, "pixel_size": 10.0, "snr_db": 0.0}
 RUN = {
     "data": {"box": DATA["box"]},
-    "train": {"images": 243_200},
+    "train": {"images": 243_200},  # 1,900 updates
     "output": {"preview_minutes": 1.0},
 }
 

@@ -43,7 +43,7 @@ PARTS = 3  # of the images, each held out once
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
 PATIENCE = 3  # strengths in a row that explain less than the best one
 WORTH = 1e-3  # nats an image that a rougher density must explain better
-WEAKER = 0.1  # part of the strength that the intervals are made with
+WEAKER = 0.1  # part of the strength, for intervals and shares of groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +197,9 @@ def _neighbours(grid: tuple[int, ...] | None, count: int) -> Tensor:
     """(V, V) ties of a grid, see `Roughness`; none at its ends, or without a grid."""
     tie = torch.zeros(count, count, dtype=torch.float64)
     index = torch.arange(count).reshape(grid or -1)
-    for axis, steps in enumerate(grid or ()):
-        inner = max(steps - 3, 0)  # steps between conformations that are no ends
-        a = index.narrow(axis, min(1, steps - 1), inner).flatten()
-        b = index.narrow(axis, min(2, steps - 1), inner).flatten()
+    for axis in range(len(grid or ())):
+        inner = index.movedim(axis, 0)[1:-1]
+        a, b = inner[:-1].flatten(), inner[1:].flatten()
         tie[a, b] = tie[b, a] = 1
     degree = tie.sum(1)
     return tie + torch.diag(degree.max() - degree)
