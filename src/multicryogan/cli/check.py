@@ -64,7 +64,7 @@ def compare_with_truth(
     from multicryogan.training.schedule import Schedule
 
     truth = read_truth(folder)
-    field = stack.box * stack.pixel_size
+    field = stack.field_angstrom
     true_field = truth.maps.shape[-1] * truth.voxel_size
     if abs(field - true_field) > 0.01 * true_field:
         raise InputError(

@@ -233,7 +233,9 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
         background_radius_px=settings.background_radius * box / 2,
         window_edge_px=settings.window_edge_px,
     )
-    spectra = survey(stack, preprocessing, seed=0, device="cpu", most=SAMPLE)
+    spectra = survey(
+        stack, stack.optics_group, preprocessing, seed=0, device="cpu", most=SAMPLE
+    )
     page.fact("noise", _noise_line(spectra))
     snr = spectra.snr()
     where = f"at a working box of {box}"
@@ -249,7 +251,7 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
 
 def _noise_line(spectra: Spectra) -> str:
     """Whether the noise is white: power at low over power at high resolution."""
-    rim = spectra.rim[1:-1]
+    rim = spectra.noise[1:-1]
     part = max(len(rim) // 4, 1)
     ratio = float(rim[:part].mean() / rim[-part:].mean())
     measured = f"{ratio:.2f} times as strong at low as at high resolution"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.data.preprocess import Preprocessing, working_images
+from multicryogan.data.preprocess import Preprocessing, read_working
 from multicryogan.imaging import CTFParams
 from multicryogan.io import ParticleStack
 from multicryogan.rng import Shard, stream
@@ -69,8 +69,7 @@ class ImageSampler:
 
     def take(self, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
         """Read given rows (B,), as `batch` does."""
-        raw = torch.from_numpy(self.stack.images(rows.numpy())).to(self.device)
-        images = working_images(raw, self.preprocessing)
+        images = read_working(self.stack, rows, self.preprocessing, self.device)
         if self.optics is None:
             return images, None
         return images, self.optics.select(rows).to(self.device)

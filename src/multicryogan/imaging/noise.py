@@ -19,7 +19,8 @@ def sample_noise(
 
     Args:
         shape: (..., D, D) shape of the images.
-        power: (D//2+1,) power of shells 0 to D // 2; the corners get the last.
+        power: (D//2+1,) power of shells 0 to D // 2, or (..., D//2+1) that of each
+            image; the corners get the last.
         generator: Stream to draw from.
 
     Returns:
@@ -30,7 +31,7 @@ def sample_noise(
         shape, generator=generator, dtype=power.dtype, device=power.device
     )
     shells = shell_index(box, like=power).clamp(max=box // 2)
-    amplitude = power.sqrt()[shells]  # (D, D//2+1)
+    amplitude = power.sqrt()[..., shells]  # (..., D, D//2+1)
     coloured: Tensor = torch.fft.irfft2(
         torch.fft.rfft2(white) * amplitude, s=(box, box)
     )

@@ -87,7 +87,7 @@ class Examination:
 
 def read(sampler: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
     """Read images as the sampler does, few at a time: on disk they may be large."""
-    few = max(1, READ // sampler.stack.box**2)
+    few = max(1, READ // max(grid.box for grid in sampler.stack.grids) ** 2)
     images = torch.cat([sampler.take(some)[0] for some in torch.split(rows, few)])
     optics = sampler.optics
     return images, None if optics is None else optics.select(rows).to(images.device)

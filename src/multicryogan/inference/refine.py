@@ -127,7 +127,7 @@ def refine_run(
     found = _read_checkpoint(output, made_for, device)
     if found is None:
         latents = latent_grid(config, settings.conformations)
-        excess = stage.spectra.raw - stage.spectra.rim
+        excess = stage.spectra.excess
         found = _begin(work, generator, latents, excess)
         _write_checkpoint(output, found, made_for)
     state, start, scores = found

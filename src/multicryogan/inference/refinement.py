@@ -70,7 +70,7 @@ class Refinement:
 
     Attributes:
         sampler: Reads the images at the working box.
-        noise_power: (D//2+1,) per mode and shell, see `ImageLaw`.
+        noise_power: (G, D//2+1) per group and shell, see `ImageLaw`.
         pixel_size: Å.
         rows: Rows of each half, and those that neither sees.
         config: Of the refinement.

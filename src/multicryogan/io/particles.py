@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_tru
 
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
 _RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
+_GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
 
 
@@ -64,6 +67,18 @@ def read_particles(
             "read from .star, .cs and .mrcs files"
         )
     return ParticleStack(rows, datadir, optics)
+
+
+class ImageGrid(NamedTuple):
+    """The pixels that some of the particles share."""
+
+    box: int
+    pixel_size: float  # Å
+
+    @property
+    def field_angstrom(self) -> float:
+        """Side of the images in Å."""
+        return self.box * self.pixel_size
 
 
 class ParticleStack:
@@ -139,6 +154,49 @@ class ParticleStack:
             )
         return float(sizes[0])
 
+    @cached_property
+    def grids(self) -> tuple[ImageGrid, ...]:
+        """Every pair of box and pixel size that occurs."""
+        return self._sort_grids()[0]
+
+    @cached_property
+    def grid_of_row(self) -> NDArray[np.int64]:
+        """(N,) which of `grids` each image has."""
+        return self._sort_grids()[1]
+
+    @property
+    def field_angstrom(self) -> float:
+        """Smallest side of the images in Å: what all of them show."""
+        return min(grid.field_angstrom for grid in self.grids)
+
+    @property
+    def least_box(self) -> int:
+        """Pixels that the common field of view has in the coarsest images."""
+        field = self.field_angstrom
+        return min(round(field / grid.pixel_size) for grid in self.grids)
+
+    @cached_property
+    def optics_group(self) -> NDArray[np.int64]:
+        """(N,) number of the optics group, and of the grid, of each particle."""
+        columns = [
+            pd.factorize(self.table[name])[0]
+            for name in _GROUP_COLUMNS
+            if name in self.table.columns
+        ]
+        keys = np.stack([*columns, self.grid_of_row], axis=1)
+        group: NDArray[np.int64] = np.unique(keys, axis=0, return_inverse=True)[1]
+        return group
+
+    def _sort_grids(self) -> tuple[tuple[ImageGrid, ...], NDArray[np.int64]]:
+        """Tell grids apart; pixel sizes that differ by rounding are the same."""
+        sizes, boxes = self.pixel_sizes, self.boxes
+        found, place = np.unique(sizes, return_inverse=True)
+        steps = np.cumsum(np.diff(np.log(found), prepend=np.log(found[0])) > _SPREAD)
+        keys = np.stack((boxes, steps[place]), axis=1)
+        _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        grids = tuple(ImageGrid(int(boxes[i]), float(sizes[i])) for i in first)
+        return grids, row
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Oddities met while reading, one line each."""
@@ -168,7 +226,7 @@ class ParticleStack:
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""
         self._files.check()
-        _ = self.box, self.pixel_size
+        _ = self.grids
 
     def file_problems(self) -> tuple[str, ...]:
         """Say what is wrong with each stack, one line each; nothing when all is well.

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS, STATES, MEAN, CONFIG = "rows.npz", "states.csv", "mean.mrc", "config.toml"
-OPTICS = tuple(field.name for field in fields(CTFParams) if field.name != "scale")
+OPTICS = tuple(
+    field.name for field in fields(CTFParams) if field.name not in ("scale", "group")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def single(conformations: Manifold) -> Manifold:
 
 def examination() -> Examination:
     power = torch.full((BOX // 2 + 1,), 0.3)
-    law = ImageLaw(power, PIXEL_SIZE * 2, 3)
+    law = ImageLaw(power[None], PIXEL_SIZE * 2, 3)
     return Examination(single(manifold(0.4, BOX)), law, PoseTree(40))
 
 

@@ -149,7 +149,7 @@ def begun(
     made, power = images_of(volumes, [images // len(volumes)] * len(volumes), snr)
     config = RefineConfig(components=components, restarts=2)
     work = refinement(made, power, config, held_out=60)
-    return work, radial_power(made) - work.noise_power
+    return work, radial_power(made) - work.noise_power[0]
 
 
 def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_only_the_first_half_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     other = work.sampler.stack.values.copy()
     other[work.rows[1]] = math.nan
     changed = refinement(
-        torch.from_numpy(other), float(work.noise_power[0]), work.config, held_out=60
+        torch.from_numpy(other), float(work.noise_power[0, 0]), work.config, held_out=60
     )
     again, _ = random_start(changed, LATENTS, excess)
     assert torch.equal(again.basis, found.basis)

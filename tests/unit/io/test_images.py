@@ -174,7 +174,7 @@ def test_different_boxes_have_no_common_one(tmp_path: Path) -> None:
     make_stack(tmp_path / "b.mrcs", 1, box=8)
     stack = read_particles(make_star(tmp_path / "p.star", "1@a.mrcs", "1@b.mrcs"))
     assert stack.boxes.tolist() == [6, 8]
-    for ask in (stack.check_files, lambda: stack.box, lambda: stack.images([0, 1])):
+    for ask in (lambda: stack.box, lambda: stack.images([0, 1])):
         with pytest.raises(InputError, match="one box"):
             ask()
 
