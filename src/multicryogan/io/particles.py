@@ -83,6 +83,7 @@ class ParticleStack:
         optics: OpticsOverride | None = None,
     ) -> None:
         """Join rows with the optics that the user gave."""
+        self._given = datadir, optics
         given = (optics or OpticsOverride()).values()
         self.path = rows.path
         self.table: pd.DataFrame = rows.table
@@ -140,6 +141,11 @@ class ParticleStack:
         return float(sizes[0])
 
     @property
+    def bytes_on_disk(self) -> int:
+        """Size of all stacks together, also of images that no row names."""
+        return self._files.bytes_on_disk()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Oddities met while reading, one line each."""
         return self._rows.notes + self._files.notes()
@@ -164,6 +170,10 @@ class ParticleStack:
             InputError: A missing or truncated stack, an index beyond its end, NaN.
         """
         return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+
+    def select(self, rows: NDArray[np.int64]) -> ParticleStack:
+        """Keep (n,) rows, in the order given."""
+        return ParticleStack(self._rows.select(rows), *self._given)
 
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""
