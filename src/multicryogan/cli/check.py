@@ -68,6 +68,9 @@ def check(
             report = try_training(report, run, stack, where, trial_seconds)
         if against_truth is not None:
             report = compare_with_truth(report, run, stack, against_truth)
+    elif picture is not None:
+        note = "no picture was drawn: first put right what would spoil a run"
+        report = replace(report, notes=(*report.notes, note))
     print_report(report)
     return SPOILED if report.problems else 0
 

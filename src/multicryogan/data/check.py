@@ -273,6 +273,11 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
 
 def _describe_contrast(stack: ParticleStack, settings: DataConfig, page: _Page) -> int:
     """Tell the contrast of the images as they are stored; return the sign to apply."""
+    if (stack.sign < 0).any():
+        page.notes.append(
+            "the file's blob/sign of -1 is applied as images are read; --data.contrast "
+            "is about images after it"
+        )
     if settings.contrast != "auto":
         page.fact("contrast", f"{settings.contrast} (set)")
         return 1 if settings.contrast == "white" else -1
@@ -280,11 +285,6 @@ def _describe_contrast(stack: ParticleStack, settings: DataConfig, page: _Page) 
     page.fact("contrast", _stored_contrast(stack, contrast))
     if "unclear" in contrast.text:
         page.notes.append("the contrast is unclear; give --data.contrast")
-    if (stack.sign < 0).any():
-        page.notes.append(
-            "blob/sign -1 of the .cs file turns images before anything else: "
-            "--data.contrast would speak of the turned ones"
-        )
     return contrast.sign
 
 

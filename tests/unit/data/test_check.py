@@ -290,7 +290,7 @@ def test_settings_of_the_run_are_taken_as_by_train(
     settings = tmp_path / "run.toml"
     settings.write_text("[data]\nbox = 16\n")
     status(str(particles), "--config", str(settings), "--latent.dimensions", "1")
-    assert "at a working box of 16" in capsys.readouterr().out
+    assert "dB at a working box of 16" in capsys.readouterr().out
 
 
 def test_text_from_a_file_is_not_markup(

@@ -84,8 +84,10 @@ def test_star_and_cs_of_the_same_particles_give_the_same_report(
 
 
 def test_a_factor_in_the_file_is_noted(shared_data: Path) -> None:
-    notes = report_on(shared_data / f"{EMPIAR_10076}.cs").notes
-    assert any("blob/sign" in note for note in notes)
+    stack = read_particles(shared_data / f"{EMPIAR_10076}.cs")
+    for contrast in ("auto", "white"):
+        notes = check_particles(stack, DataConfig(contrast=contrast)).notes
+        assert any("blob/sign" in note for note in notes)
 
 
 def test_one_micrograph_loses_the_zero_of_its_ctf(shared_data: Path) -> None:
