@@ -14,6 +14,7 @@ from multicryogan.data import (
     working_images,
 )
 from multicryogan.data.check import Report
+from multicryogan.data.signal import measure_power
 from multicryogan.io import ParticleStack, read_particles
 
 BETAGAL = "betagal_101/particles_first101_128px.star"
@@ -101,3 +102,23 @@ def test_defoci_of_several_micrographs_cover_all_frequencies(
     report = report_on(shared_data / BETAGAL, 64)
     assert not any("CTFs together" in note for note in report.notes)
     assert "0.13 or more" in dict(report.facts)["mean squared CTF"]
+
+
+@pytest.mark.parametrize("box", [32, 64, 128])
+def test_real_ice_without_particles_holds_no_signal(
+    box: int, shared_data: Path
+) -> None:
+    stack = read_particles(
+        shared_data / "betagal_101" / "background_first101_128px.star"
+    )
+    power = measure_power(stack, Preprocessing(box, -1, 0.95 * box / 2, 2.0), 101)
+    for band in power.bands():
+        assert abs(band.snr) < 2 * band.error
+
+
+def test_real_particles_hold_signal_at_30_angstrom(shared_data: Path) -> None:
+    stack = read_particles(shared_data / BETAGAL)
+    power = measure_power(stack, Preprocessing(32, -1, 0.95 * 16, 2.0), 101)
+    band, _ = power.bands()
+    assert band.is_measured
+    assert 0.05 < band.snr < 0.25
