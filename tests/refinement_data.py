@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -43,10 +42,9 @@ class Images:
         """Side in Å."""
         return self.grids[0].field_angstrom
 
-    @property
-    def grid_of_row(self) -> NDArray[Any]:
-        """The same for all."""
-        return np.zeros(len(self), np.int64)
+    def images_by_grid(self, rows: Tensor) -> list[tuple[Tensor, int, NDArray[Any]]]:
+        """Read rows, all of one grid."""
+        return [(torch.arange(len(rows)), 0, self.images(rows.numpy()))]
 
     def __len__(self) -> int:
         """Count them."""

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,12 +69,10 @@ def read_working(
     them, and one pixel size.
     """
     images = torch.empty(len(rows), *(preprocessing.box,) * 2, device=device)
-    grid = stack.grid_of_row[rows.numpy()]
-    for number in np.unique(grid):
-        here = torch.from_numpy(np.flatnonzero(grid == number))
-        raw = torch.from_numpy(stack.images(rows[here])).to(device)
+    for here, number, raw in stack.images_by_grid(rows):
         ratio = stack.grids[number].field_angstrom / stack.field_angstrom
-        images[here] = working_images(raw, preprocessing, ratio)
+        read = torch.from_numpy(raw).to(device)
+        images[here] = working_images(read, preprocessing, ratio)
     return images
 
 
@@ -186,7 +183,11 @@ def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contras
         chosen[i : i + _CONTRAST_BLOCK].long() for i in range(0, count, _CONTRAST_BLOCK)
     )
     difference = torch.cat(
-        [_centre_minus_rim(torch.from_numpy(stack.images(block))) for block in blocks]
+        [
+            _centre_minus_rim(torch.from_numpy(images))
+            for block in blocks
+            for _, _, images in stack.images_by_grid(block)
+        ]
     )
     evidence = 0.0
     if count > 1 and difference.std() > 0:

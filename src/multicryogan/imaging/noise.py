@@ -55,16 +55,22 @@ def radial_power(images: Tensor) -> Tensor:
 def masked_radial_power(images: Tensor, mask: Tensor) -> Tensor:
     """Estimate the power spectrum of noise from the masked pixels only.
 
-    The autocorrelation of the masked pixels over that of the mask is the noise's
-    autocorrelation (up to 1 / number of masked pixels, since each image's own mean is
-    removed); its transform is the power.
-
     Args:
         images: (B, D, D) images.
         mask: (D, D) 1 for the pixels to use, 0 elsewhere.
 
     Returns:
         (D//2+1,) power per mode of shells 0 to D // 2, not negative.
+    """
+    return unbiased_masked_power(images, mask).clamp(min=0)
+
+
+def unbiased_masked_power(images: Tensor, mask: Tensor) -> Tensor:
+    """Estimate as `masked_radial_power` does; few images may give negative powers.
+
+    The autocorrelation of the masked pixels over that of the mask is the noise's
+    autocorrelation (up to 1 / number of masked pixels, since each image's own mean is
+    removed); its transform is the power.
     """
     box = images.shape[-1]
     weights = mask.to(images.dtype)
@@ -74,7 +80,7 @@ def masked_radial_power(images: Tensor, mask: Tensor) -> Tensor:
     # A lag that no two masked pixels have tells nothing: taken as uncorrelated.
     correlation = torch.where(counts > 0, pairs / counts.clamp(min=1), 0.0)
     power = torch.fft.rfft2(correlation).real
-    return shell_mean(power, box).clamp(min=0)
+    return shell_mean(power, box)
 
 
 def _autocorrelation(x: Tensor) -> Tensor:

@@ -77,6 +77,11 @@ class ImageFiles:
                 found.append(str(error))
         return tuple(found)
 
+    def bytes_on_disk(self) -> int:
+        """Size of all stacks together."""
+        stacks = range(len(self._rows.stack_names))
+        return sum(self.header(k).path.stat().st_size for k in stacks)
+
     def notes(self) -> tuple[str, ...]:
         """Oddities of the headers read so far, one line each."""
         untidy = [

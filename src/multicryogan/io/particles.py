@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +98,7 @@ class ParticleStack:
         optics: OpticsOverride | None = None,
     ) -> None:
         """Join rows with the optics that the user gave."""
+        self._given = datadir, optics
         given = (optics or OpticsOverride()).values()
         self.path = rows.path
         self.table: pd.DataFrame = rows.table
@@ -198,6 +199,11 @@ class ParticleStack:
         return grids, row
 
     @property
+    def bytes_on_disk(self) -> int:
+        """Size of all stacks together, also of images that no row names."""
+        return self._files.bytes_on_disk()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Oddities met while reading, one line each."""
         return self._rows.notes + self._files.notes()
@@ -222,6 +228,23 @@ class ParticleStack:
             InputError: A missing or truncated stack, an index beyond its end, NaN.
         """
         return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+
+    def select(self, rows: NDArray[np.int64]) -> ParticleStack:
+        """Keep (n,) rows, in the order given."""
+        return ParticleStack(self._rows.select(rows), *self._given)
+
+    def images_by_grid(
+        self, rows: Tensor
+    ) -> Iterator[tuple[Tensor, int, NDArray[np.float32]]]:
+        """Read rows (B,) of several boxes and pixel sizes.
+
+        Yields:
+            Which of the rows have one grid (b,), its number, their images (b, D, D).
+        """
+        grid = self.grid_of_row[rows.numpy()]
+        for number in np.unique(grid):
+            here = torch.from_numpy(np.flatnonzero(grid == number))
+            yield here, int(number), self.images(rows[here])
 
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""

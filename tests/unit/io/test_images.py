@@ -54,6 +54,11 @@ def test_rows_come_in_the_order_asked_for(two_stacks: Path, kind: type) -> None:
     assert values(images) == [3.0, 12.0, 2.0, 3.0]
 
 
+def test_bytes_on_disk_are_those_of_all_stacks(two_stacks: Path) -> None:
+    sizes = [two_stacks.with_name(name).stat().st_size for name in ("a.mrcs", "b.mrcs")]
+    assert read_particles(two_stacks).bytes_on_disk == sum(sizes)
+
+
 def test_no_row_gives_no_image(two_stacks: Path) -> None:
     assert read_particles(two_stacks).images([]).shape == (0, BOX, BOX)
 
