@@ -190,6 +190,9 @@ class RefineConfig:
     best."""
     restarts: int = 8
     """Random starts."""
+    views: Literal["learned", "uniform"] = "learned"
+    """Whether directions of view are weighed as the particles show, for each
+    conformation, or taken as equally likely."""
     seed: int = 0
     """Seed of the random starts."""
 

@@ -99,7 +99,7 @@ def test_placements_are_in_the_order_of_the_rows(
 def test_placements_are_those_of_all_poses(
     sampler: ImageSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", 1e9)
+    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
     look = examination()
     assert look.level == 1
     every = look.tree.rotations(torch.arange(320), 1)

@@ -162,7 +162,7 @@ def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.basis.shape[0] == len(found.latents) == 1
     # In the grey levels of the images as well.
     assert float(found.basis.norm() / volume.norm()) == pytest.approx(1, abs=0.1)
-    assert work.held_out(found, 4) == pytest.approx(max(scores))
+    assert work.held_out(found, 4, work.tree) == pytest.approx(max(scores))
 
 
 def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, motions = scores[:2], scores[2:]
     assert len(motions) == 2
     assert max(motions) > max(maps) + 1
-    assert work.held_out(found, 4) == pytest.approx(max(motions))
+    assert work.held_out(found, 4, work.tree) == pytest.approx(max(motions))
     assert torch.equal(found.latents, LATENTS)
     shown = torch.arange(300) >= 150
     order = torch.randperm(300, generator=stream(0, "order"))
