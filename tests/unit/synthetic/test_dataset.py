@@ -98,8 +98,9 @@ def test_protein_is_white(clean: Path) -> None:
 
 def test_truth_images_match_the_stack(clean: Path) -> None:
     from multicryogan.imaging import ImagingParams, form_images
+    from multicryogan.synthetic.groups import Geometry
     from multicryogan.synthetic.molecule import load_conformations
-    from multicryogan.synthetic.render import Geometry, true_map
+    from multicryogan.synthetic.render import true_map
 
     truth, stack = read_truth(clean), read_particles(clean / "particles.star")
     demo = load_conformations(truth.config.molecule, Path())
@@ -165,7 +166,7 @@ def test_truth_has_a_map_for_each_state(truth: Truth) -> None:
     assert truth.maps.shape == (3, 32, 32, 32)
     assert truth.map_coordinates.flatten().tolist() == [0, 20, 40]
     assert truth.map_weights.tolist() == [0.25, 0.5, 0.25]
-    assert (truth.unit, truth.voxel_size) == ("deg", 5.0)
+    assert (truth.units, truth.voxel_size) == (("deg",), 5.0)
 
 
 def test_mean_map_is_the_weighted_mean_of_the_states(truth: Truth) -> None:
@@ -206,7 +207,7 @@ def test_set_of_frames_has_the_rendered_coordinates(
     )
     simulate(config, tmp_path / "set")
     truth = read_truth(tmp_path / "set")
-    assert truth.unit == "frame"
+    assert truth.units == ("frame",)
     steps = truth.coordinates * 23  # the largest move is 11.2 Å: 23 steps
     torch.testing.assert_close(steps, steps.round())
 

@@ -14,9 +14,9 @@ from multicryogan.rotations import random_rotations
 from multicryogan.synthetic.conformations import Conformations, Frames, RigidMotions
 from multicryogan.synthetic.density import blur_b_angstrom2
 from multicryogan.synthetic.draws import Views, constant_optics
+from multicryogan.synthetic.groups import Geometry, optics_groups
 from multicryogan.synthetic.molecule import load_conformations
 from multicryogan.synthetic.render import (
-    Geometry,
     noise_power,
     render_clean,
     true_map,
@@ -31,7 +31,7 @@ def views_of(count: int, optics: OpticsConfig, defocus: float, shift: float) -> 
     shifts = shift * torch.randn(count, 2, generator=stream(1, "shift"))
     defoci = torch.full((count,), defocus)
     ctf = constant_optics(optics, defoci, defoci, torch.zeros(count))
-    return Views(rotation, shifts, ctf)
+    return Views(rotation, shifts, ctf, torch.zeros(count, dtype=torch.int64))
 
 
 def rendered(
@@ -199,24 +199,25 @@ def test_map_keeps_the_values_of_the_density(box: int) -> None:
 
 @pytest.mark.parametrize("box", [32, 33])
 @pytest.mark.parametrize("falloff", [0.0, 40.0])
-def test_noise_power_has_the_variance_of_the_snr(box: int, falloff: float) -> None:
+def test_noise_power_has_the_variance_asked_for(box: int, falloff: float) -> None:
     from multicryogan.imaging import sample_noise
 
-    config = SimulationConfig(box=box, snr_db=-10, noise_falloff_angstrom=falloff)
-    power = noise_power(3.0, config)
-    noise = sample_noise((500, box, box), power, stream(0, "noise"))
+    config = SimulationConfig(box=box, noise_falloff_angstrom=falloff)
+    (group,) = optics_groups(config)
+    noise = sample_noise((500, box, box), noise_power(30.0, group), stream(0, "noise"))
     assert noise.var().item() == pytest.approx(30.0, rel=0.02)
 
 
 def test_coloured_noise_falls_as_asked() -> None:
-    config = SimulationConfig(noise_falloff_angstrom=40.0)
-    power = noise_power(1.0, config)
+    (group,) = optics_groups(SimulationConfig(noise_falloff_angstrom=40.0))
+    power = noise_power(1.0, group)
     frequency = 8 / (32 * PIXEL_SIZE)
     assert power[8] / power[0] == pytest.approx(1 / (1 + (40 * frequency) ** 2))
 
 
-def test_infinite_snr_is_noise_free() -> None:
-    assert (noise_power(1.0, SimulationConfig(snr_db=math.inf)) == 0).all()
+def test_noise_of_no_variance_is_none() -> None:
+    (group,) = optics_groups(SimulationConfig())
+    assert (noise_power(0.0, group) == 0).all()
 
 
 def test_resolution_is_one_and_a_half_pixels_when_not_given() -> None:
