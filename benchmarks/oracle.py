@@ -3,18 +3,18 @@
 python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...]
 
 DATA is a folder that `multicryogan simulate` wrote, without shifts: discrete, or with
-one continuous coordinate and perhaps a domain that some particles lack. Each image is compared with every true map in every pose,
-by the search that `assign` uses, with its own true optics and the noise spectrum of all
-images' rims, over all shells below Nyquist. No rule that looks at single images finds
-more right groups, or a smaller rms error of the coordinate, up to the steps of both
-grids. Every figure per image that a method reaches is to be quoted beside this one:
---assigned does so for what `multicryogan assign` wrote for the same particles, on the
-same images. Its latents are cut in two groups where neighbouring class maps differ
-most, without the truth, and counted in the order that fits; its poses count after the
-one turn, in either hand, that makes most of them right, and with a turn for each
-conformation, since images do not show how conformations are turned to each other. What
-that alone costs is told by the true maps' poses, once these maps are laid on their
-neighbours as `assign` lays its own.
+one continuous coordinate and perhaps a domain that some particles lack. Each image is
+compared with every true map in every pose, by the search that `assign` uses, with its
+own true optics and the noise spectrum of all images' rims, over all shells below
+Nyquist. No rule that looks at single images finds more right groups, or a smaller rms
+error of the coordinate, up to the steps of both grids. Every figure per image that a
+method reaches is to be quoted beside this one: --assigned does so for what
+`multicryogan assign` wrote for the same particles, on the same images. Its latents are
+cut in two groups where neighbouring class maps differ most, without the truth, and
+counted in the order that fits; its poses count after the one turn, in either hand, that
+makes most of them right, and with a turn for each conformation, since images do not
+show how conformations are turned to each other. What that alone costs is told by the
+true maps' poses, once these maps are laid on their neighbours as `assign` lays its own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Poses, shifts and optics of synthetic particles."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -42,6 +43,44 @@ def test_preferred_share_adds_to_the_uniform_views() -> None:
     in_cone = (views.rotation[:, 2, 2] >= 0.8660).double().mean().item()
     uniform_share = (1 - 0.8660) / 2
     assert in_cone == pytest.approx(0.4 + 0.6 * uniform_share, abs=0.015)
+
+
+def test_preferred_share_rises_along_the_first_coordinate() -> None:
+    config = replace(
+        CONFIG, preferred_share=0.4, preferred_rise=0.6, preferred_cone_deg=10.0
+    )
+    along = torch.linspace(0, 1, config.images)
+    height = draw_views(config, along).rotation[:, 2, 2]
+    in_cone = (height >= math.cos(math.radians(10))).double()
+    by_chance = (1 - math.cos(math.radians(10))) / 2
+    for part, place in zip(in_cone.chunk(5), (0.1, 0.3, 0.5, 0.7, 0.9), strict=True):
+        share = 0.4 + 0.6 * (place - 0.5)
+        expected = share + (1 - share) * by_chance
+        assert part.mean().item() == pytest.approx(expected, abs=0.03)
+
+
+def test_views_that_do_not_rise_are_those_of_any_conformation() -> None:
+    config = replace(CONFIG, preferred_share=0.4)
+    first = draw_views(config, torch.zeros(config.images))
+    second = draw_views(config, torch.ones(config.images))
+    assert torch.equal(first.rotation, second.rotation)
+
+
+def test_contrasts_are_log_normal_with_a_mean_of_one() -> None:
+    scale = draw(replace(CONFIG, contrast_spread=0.3)).ctf.scale
+    assert scale is not None
+    assert scale.mean().item() == pytest.approx(1, abs=0.01)
+    assert scale.log().std().item() == pytest.approx(0.3, rel=0.02)
+
+
+def test_contrast_says_nothing_about_optics_and_pose() -> None:
+    views = draw(replace(CONFIG, contrast_spread=0.3, shift_sigma_angstrom=1.0))
+    scale = views.ctf.scale
+    assert scale is not None
+    others = (views.ctf.defocus_u_angstrom, *views.shift_angstrom.T)
+    for other in (*others, *views.rotation.flatten(1).T):
+        correlation = torch.corrcoef(torch.stack((scale, other)))[0, 1]
+        assert correlation.abs() < 4 / math.sqrt(len(scale))
 
 
 def test_rotations_are_proper() -> None:

@@ -1,6 +1,7 @@
 """Clean images against closed forms from the atoms themselves."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.config import MoleculeConfig, OpticsConfig, SimulationConfig
+from multicryogan.config import (
+    GroupConfig,
+    MoleculeConfig,
+    OpticsConfig,
+    SimulationConfig,
+)
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 from multicryogan.synthetic.conformations import Conformations, Frames, RigidMotions
@@ -183,6 +189,42 @@ def test_images_are_projections_of_the_true_maps() -> None:
         assert correlation > 0.99
         slope = np.vdot(projection, images[row]) / np.vdot(projection, projection)
         assert slope == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("box", [40, 41])
+def test_other_pixels_show_the_same_atoms_at_the_same_place(box: int) -> None:
+    groups = (GroupConfig(), GroupConfig(box=box, pixel_size=3.7))
+    config = SimulationConfig(pixel_size=PIXEL_SIZE, resolution=20.0, groups=groups)
+    geometry = optics_groups(config)[1].geometry
+    place = np.array([[25.0, -14.0, 31.0]])
+    atom = RigidMotions(np.array(["S"]), place, ())
+    views = views_of(4, FLAT, 0.0, shift=9.0)
+    images = rendered(atom, np.zeros((4, 1)), views, geometry).numpy()
+    # A projection sums voxels of 5 Å: over all its area that is f(0) / 5 Å.
+    whole = scattering("S", np.zeros(1), geometry)[0] / PIXEL_SIZE
+    at = np.arange(box) * 3.7 - box // 2 * 3.7
+    for row in range(4):
+        own = projected_atoms(atom, np.zeros(1), views, row, geometry)
+        own *= 3.7 / PIXEL_SIZE
+        assert relative_error(images[row], own) < 0.006
+        area = images[row].sum() * 3.7**2
+        assert area == pytest.approx(whole, rel=0.01)
+        peak = (images[row] - images[row].max() / 2).clip(min=0)
+        found = np.array([(peak @ at).sum(), (at @ peak).sum()]) / peak.sum()
+        expected = (place @ views.rotation[row].numpy().T)[0, :2]
+        expected = expected + views.shift_angstrom[row].numpy()
+        np.testing.assert_allclose(found, expected, atol=0.2)  # Å
+
+
+def test_contrast_scales_an_image() -> None:
+    demo = load_conformations(MoleculeConfig(), Path())
+    views = views_of(3, OpticsConfig(), 15000.0, shift=0.0)
+    scale = torch.tensor([1.0, 0.5, 2.0])
+    scaled = replace(views, ctf=replace(views.ctf, scale=scale))
+    geometry = Geometry(32, PIXEL_SIZE, 7.5)
+    plain = rendered(demo, np.zeros((3, 1)), views, geometry)
+    found = rendered(demo, np.zeros((3, 1)), scaled, geometry)
+    torch.testing.assert_close(found, scale[:, None, None] * plain)
 
 
 @pytest.mark.parametrize("box", [32, 33])
