@@ -80,22 +80,22 @@ def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
 def test_clear_images_tell_a_domain(kind: str, tmp_path: Path) -> None:
     domain = DomainConfig(share=0.6, chains=("A",), residues=(250, 400))
     config = SimulationConfig(
-        images=150,
+        images=60,
         box=16,
         pixel_size=10.0,
-        law=LawConfig(kind=kind, maps=5),
+        law=LawConfig(kind=kind, maps=3),
         snr_db=5.0,
         molecule=MoleculeConfig(domain=domain),
     )
     simulate(config, tmp_path / "data")
     truth = read_truth(tmp_path / "data")
-    lines = oracle.report(oracle.search(tmp_path / "data", truth, 150), truth)
+    lines = oracle.report(oracle.search(tmp_path / "data", truth, 60), truth)
     found = {line.split(":")[0]: line.split(":", 1)[1] for line in lines[1:]}
     if kind == "uniform":
-        assert float(found["coordinate, posterior mean"].split()[2].strip(",")) > 0.9
-        assert float(found["domain there or not, told rightly"].split()[0]) > 95
+        assert float(found["coordinate, posterior mean"].split()[2].strip(",")) > 0.8
+        assert float(found["domain there or not, told rightly"].split()[0]) > 85
     else:
-        assert float(found["in the right group"].split()[0]) > 95
+        assert float(found["in the right group"].split()[0]) > 85
 
 
 def write_assigned(
