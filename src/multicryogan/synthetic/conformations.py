@@ -259,7 +259,13 @@ def enclosing_ball(points: Array) -> tuple[Array, float]:
 
 def motion_ball(conformations: Conformations, per_axis: int = 9) -> tuple[Array, float]:
     """Find a ball that holds the molecule in all its conformations."""
-    axes = [np.linspace(low, high, per_axis) for low, high in conformations.limits]
+    # Atoms do not move with the presence of a domain: there, one place will do.
+    axes = [
+        np.linspace(low, high, 1 if unit == "present" else per_axis)
+        for (low, high), unit in zip(
+            conformations.limits, conformations.units, strict=True
+        )
+    ]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     grid = np.unique(grid.reshape(-1, len(axes)), axis=0)
     points = [conformations.positions(coordinate) for coordinate in grid]

@@ -19,7 +19,7 @@ from multicryogan.imaging import CTFParams, ImagingParams, form_images
 from multicryogan.io import read_particles
 from multicryogan.synthetic import Truth, read_truth, simulate
 from multicryogan.synthetic.composition import Composition
-from multicryogan.synthetic.conformations import Frames, RigidMotions
+from multicryogan.synthetic.conformations import Frames, RigidMotions, motion_ball
 from multicryogan.synthetic.groups import Geometry
 from multicryogan.synthetic.molecule import load_conformations
 from multicryogan.synthetic.render import true_map
@@ -62,6 +62,12 @@ def test_atoms_of_the_domain_are_there_or_not(lidded: Composition) -> None:
     assert lidded.is_present(WITH).all()
     np.testing.assert_array_equal(lidded.is_present(WITHOUT), ~lidded.is_domain)
     assert 200 < lidded.is_domain.sum() < 1000
+
+
+def test_a_domain_changes_nothing_in_where_atoms_are(lidded: Composition) -> None:
+    found, expected = motion_ball(lidded), motion_ball(lidded.whole)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-9)
+    assert found[1] == pytest.approx(expected[1])
 
 
 def test_maps_differ_by_the_density_of_the_domain(lidded: Composition) -> None:
