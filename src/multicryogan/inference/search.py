@@ -232,9 +232,7 @@ def _likely_roots(images: ImageFactors, scorer: Scorer, tree: PoseTree) -> Cells
     parts, views = [], scorer.manifold.views
     for some in torch.split(every, SLICES_AT_ONCE):
         rotation = tree.rotations(some, 0)
-        parts.append(
-            (scorer.slices(rotation), scorer.manifold.views.log_density(rotation))
-        )
+        parts.append((scorer.slices(rotation), views.log_density(rotation)))
     shifts = tree.shifts.roots.to(images.linear)
     prior = tree.shifts.log_prior(shifts, 0)
     count, conformations = len(shifts), len(scorer.manifold.latents)
