@@ -106,6 +106,7 @@ class ParticleStack:
         self.sign: NDArray[np.float32] = rows.sign
         self._rows = rows
         self._files = ImageFiles(rows, None if datadir is None else Path(datadir))
+        self._all = np.arange(len(rows.stack))
         self._values = dict(rows.values)
         for name, value in given.items():
             self._values[name] = np.full(len(rows.stack), value)
@@ -227,7 +228,11 @@ class ParticleStack:
         Raises:
             InputError: A missing or truncated stack, an index beyond its end, NaN.
         """
-        return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+        return self._files.read(self._numbers(rows))
+
+    def expect(self, rows: Sequence[int] | ArrayLike | Tensor | slice) -> None:
+        """Have the system fetch images that will be asked for soon, where it can."""
+        self._files.expect(self._numbers(rows))
 
     def select(self, rows: NDArray[np.int64]) -> ParticleStack:
         """Keep (n,) rows, in the order given."""
@@ -301,6 +306,12 @@ class ParticleStack:
         if shift is None and self._rows.shift_px is not None:
             shift = self._rows.shift_px * self.pixel_sizes[:, None]
         return self._pose(shift, "the shift")
+
+    def _numbers(
+        self, rows: Sequence[int] | ArrayLike | Tensor | slice
+    ) -> NDArray[np.int64]:
+        """(B,) numbers of rows, counted from the start."""
+        return np.atleast_1d(self._all[_as_index(rows)])
 
     def _optic(self, name: str, default: Floats | None = None) -> Tensor:
         """One (N,) column of optics as float32, checked."""
