@@ -24,6 +24,7 @@ from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_tru
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
 _RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
 _GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
+_READ = 2**22  # pixels read at once: images on disk may be large
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
 
 
@@ -241,15 +242,18 @@ class ParticleStack:
     def images_by_grid(
         self, rows: Tensor
     ) -> Iterator[tuple[Tensor, int, NDArray[np.float32]]]:
-        """Read rows (B,) of several boxes and pixel sizes.
+        """Read rows (B,) of several boxes and pixel sizes, few at a time.
 
         Yields:
-            Which of the rows have one grid (b,), its number, their images (b, D, D).
+            Some of the rows (b,) that have one grid, its number, their images
+            (b, D, D).
         """
         grid = self.grid_of_row[rows.numpy()]
         for number in np.unique(grid):
-            here = torch.from_numpy(np.flatnonzero(grid == number))
-            yield here, int(number), self.images(rows[here])
+            few = max(1, _READ // self.grids[number].box ** 2)
+            places = torch.from_numpy(np.flatnonzero(grid == number))
+            for here in torch.split(places, few):
+                yield here, int(number), self.images(rows[here])
 
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""
