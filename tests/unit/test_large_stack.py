@@ -70,8 +70,13 @@ def test_both_stacks_are_trained_in_turns(folder: Path, tmp_path: Path) -> None:
     config = large_stack.working_box(tiny_config(), 16)
     found = large_stack.speed(sets, config, folder, (3, 1), "cpu")
     assert found["box"] == 16
-    assert len(found["ratios"]) == 3
-    assert min(found["images_per_second"].values()) > 0
+    assert found["images_per_second"].keys() == sets.keys()
+    assert 0 < found["ratio"]["low"] <= found["ratio"]["median"]
+
+
+def test_the_ratio_is_that_of_turns_beside_each_other() -> None:
+    rates = {"large": [1.0, 20.0, 300.0], "small": [2.0, 40.0, 600.0]}
+    assert large_stack.ratio_of(rates) == {"low": 0.5, "median": 0.5, "high": 0.5}
 
 
 def test_the_report_is_json(
