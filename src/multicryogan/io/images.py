@@ -2,7 +2,7 @@
 
 A read of just the bytes that are asked for costs the same in a file of any size. Pages
 of a memory map would count as memory of the process, and reading them ahead, which
-suits a file that is read in order, takes a hundred times as long as the rows drawn.
+suits a file that is read in order, takes many times as long as the rows drawn.
 """
 
 from __future__ import annotations
