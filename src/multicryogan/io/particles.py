@@ -24,6 +24,7 @@ from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_tru
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
 _RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
 _GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
+_READ = 2**22  # pixels read at once: images on disk may be large
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
 
 
@@ -106,6 +107,7 @@ class ParticleStack:
         self.sign: NDArray[np.float32] = rows.sign
         self._rows = rows
         self._files = ImageFiles(rows, None if datadir is None else Path(datadir))
+        self._all = np.arange(len(rows.stack))
         self._values = dict(rows.values)
         for name, value in given.items():
             self._values[name] = np.full(len(rows.stack), value)
@@ -227,7 +229,11 @@ class ParticleStack:
         Raises:
             InputError: A missing or truncated stack, an index beyond its end, NaN.
         """
-        return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+        return self._files.read(self._numbers(rows))
+
+    def expect(self, rows: Sequence[int] | ArrayLike | Tensor | slice) -> None:
+        """Have the system fetch images that will be asked for soon, where it can."""
+        self._files.expect(self._numbers(rows))
 
     def select(self, rows: NDArray[np.int64]) -> ParticleStack:
         """Keep (n,) rows, in the order given."""
@@ -236,15 +242,18 @@ class ParticleStack:
     def images_by_grid(
         self, rows: Tensor
     ) -> Iterator[tuple[Tensor, int, NDArray[np.float32]]]:
-        """Read rows (B,) of several boxes and pixel sizes.
+        """Read rows (B,) of several boxes and pixel sizes, few at a time.
 
         Yields:
-            Which of the rows have one grid (b,), its number, their images (b, D, D).
+            Some of the rows (b,) that have one grid, its number, their images
+            (b, D, D).
         """
         grid = self.grid_of_row[rows.numpy()]
         for number in np.unique(grid):
-            here = torch.from_numpy(np.flatnonzero(grid == number))
-            yield here, int(number), self.images(rows[here])
+            few = max(1, _READ // self.grids[number].box ** 2)
+            places = torch.from_numpy(np.flatnonzero(grid == number))
+            for here in torch.split(places, few):
+                yield here, int(number), self.images(rows[here])
 
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""
@@ -301,6 +310,12 @@ class ParticleStack:
         if shift is None and self._rows.shift_px is not None:
             shift = self._rows.shift_px * self.pixel_sizes[:, None]
         return self._pose(shift, "the shift")
+
+    def _numbers(
+        self, rows: Sequence[int] | ArrayLike | Tensor | slice
+    ) -> NDArray[np.int64]:
+        """(B,) numbers of rows, counted from the start."""
+        return np.atleast_1d(self._all[_as_index(rows)])
 
     def _optic(self, name: str, default: Floats | None = None) -> Tensor:
         """One (N,) column of optics as float32, checked."""

@@ -73,7 +73,9 @@ class Stage:
     def real(self, step: int, purpose: str = "train") -> Views:
         """Show as many real images as a batch has simulated ones."""
         count = self.batch[0] * self.batch[1]
-        return self.view(*self.sampler.batch(count, step, purpose))
+        drawn = self.sampler.batch(count, step, purpose)
+        self.sampler.expect(count, step + 1, purpose)
+        return self.view(*drawn)
 
     def alone(self) -> Stage:
         """Copy this stage for one process that draws whole batches."""
