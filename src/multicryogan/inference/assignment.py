@@ -22,7 +22,8 @@ from multicryogan.rng import Shard
 from multicryogan.training import open_stage
 
 MOST = 400  # conformations
-FINER = 1  # the best pose is wanted, where refinement needs but a fair sample
+FINER = 1  # the best pose is wanted, where refinement needs but a fair sample ...
+FINEST = 3  # ... at this level at least: 3.7 degrees apart, even in small boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ def assign(
     law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
     sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
     tree = PoseTree().with_shifts(sigma_px, box)
-    look = Examination(manifold.to(device), law, tree, finer=FINER)
+    finer = max(FINER, FINEST - tree.levels(law.max_shell))
+    look = Examination(manifold.to(device), law, tree, finer=finer)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)
     laid, frames = align_neighbours(manifold.volumes, manifold.latents)

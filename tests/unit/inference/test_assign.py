@@ -24,6 +24,7 @@ from multicryogan.evaluation.rigid import mirror, move
 from multicryogan.imaging import project
 from multicryogan.inference import (
     FINER,
+    FINEST,
     Assignment,
     Manifold,
     PoseTree,
@@ -43,7 +44,7 @@ from multicryogan.synthetic import Truth, read_truth, simulate
 
 BOX, IMAGES = 16, 120
 TREE = PoseTree()
-LEVEL = TREE.levels(BOX // 2 - 1) + FINER
+LEVEL = max(TREE.levels(BOX // 2 - 1) + FINER, FINEST)
 CONFIG = run_config({"data": {"box": BOX}})
 
 
