@@ -35,12 +35,12 @@ from multicryogan.evaluation import align_neighbours, widest_step
 from multicryogan.evaluation.order import spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
 from multicryogan.inference import (
-    FINER,
     Examination,
     ImageLaw,
     Manifold,
     Placement,
     PoseTree,
+    assigned_level,
 )
 from multicryogan.io import read_particles, read_volume
 from multicryogan.rng import Shard, stream
@@ -84,21 +84,23 @@ def search(data: Path, truth: Truth, images: int) -> Found:
     """Compare random particles with all true maps in all poses.
 
     Raises:
-        InputError: The particles are shifted, or have several continuous coordinates.
+        InputError: The particles have several continuous coordinates.
     """
     is_plane = sum(unit != PRESENT for unit in truth.units) > 1
-    if bool(truth.shift_angstrom.any()) or (is_plane and (truth.state < 0).any()):
-        raise InputError(
-            f"{data}: give data without shifts and with one continuous coordinate"
-        )
+    if is_plane and (truth.state < 0).any():
+        raise InputError(f"{data}: give data with one continuous coordinate")
     stack = read_particles(data / "particles.star")
-    stage = open_stage(RunConfig(), stack, 1, stack.box, Shard(), "cpu")
+    box = truth.maps.shape[-1]
+    stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
     rows = torch.randperm(len(stack), generator=stream(0, "oracle"))[:images]
-    law = ImageLaw(stage.spectra.rim, stage.pixel_size, stack.box // 2 - 1)
+    law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
+    sigma_px = truth.config.shift_sigma_angstrom / stage.pixel_size
+    tree = PoseTree().with_shifts(sigma_px, box)
+    finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     maps = Manifold.separate(
         truth.maps, truth.map_coordinates.float(), truth.map_weights.float()
     )
-    look = Examination(maps, law, PoseTree(), finer=FINER)
+    look = Examination(maps, law, tree, finer=finer)
     start = time.monotonic()
     placement = look.place(stage.sampler, rows)
     return Found(

@@ -110,9 +110,9 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     ),
     "pixel sizes between groups": (
         with_optics(rlnImagePixelSize=[4.0, 3.0]),
-        ("pixel sizes", "4", "extract"),
+        ("24 pixels across the 96 Å", "--data.box 24"),
     ),
-    "boxes between groups": (two_boxes, ("boxes", "16", "extract")),
+    "boxes between groups": (two_boxes, ("16 pixels across the 64 Å", "--data.box 16")),
     "empty cs": (with_array(EMPTY), ("a.cs", "no particles", "export")),
     "pickled cs": (with_array(np.array([{"a": 1}])), ("a.cs", "pickled", "export")),
     "pickled npy": (with_array(np.array([{"a": 1}]), "a.npy"), ("a.npy", ".star")),

@@ -1,9 +1,9 @@
 """What volumes say about single images: likelihoods over poses."""
 
 from multicryogan.inference.assignment import (
-    FINER,
     Assignment,
     assign,
+    assigned_level,
     check_particles,
     generator_manifold,
     latent_grid,
@@ -28,7 +28,6 @@ from multicryogan.inference.refine import Refined, refine_run
 from multicryogan.inference.verdict import VERDICT, write_verdict
 
 __all__ = [
-    "FINER",
     "MANIFOLD",
     "VERDICT",
     "Assignment",
@@ -42,6 +41,7 @@ __all__ = [
     "Refined",
     "Score",
     "assign",
+    "assigned_level",
     "check_particles",
     "find",
     "generator_manifold",

@@ -68,6 +68,11 @@ def latent_grid(config: RunConfig, steps: int) -> Tensor:
     return prior.grid(steps)
 
 
+def assigned_level(tree: PoseTree, max_shell: int) -> int:
+    """Level of the poses that particles are placed at, for modes up to a shell."""
+    return max(tree.levels(max_shell) + FINER, FINEST)
+
+
 def check_particles(stack: ParticleStack, box: int, voxel_size: float) -> None:
     """Refuse particles that a generator of `box` voxels does not describe.
 
@@ -126,7 +131,7 @@ def assign(
     law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
     sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
     tree = PoseTree().with_shifts(sigma_px, box)
-    finer = max(FINER, FINEST - tree.levels(law.max_shell))
+    finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     look = Examination(manifold.to(device), law, tree, finer=finer)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)

@@ -54,7 +54,8 @@ def train(
         least = stack.least_box
         if least < config.data.box:
             raise InputError(
-                f"{stack.path}: images have {least} pixels, fewer than the working "
+                f"{stack.path}: images have {least} pixels across the "
+                f"{stack.field_angstrom:.0f} Å that all show, fewer than the working "
                 f"box {config.data.box}; give --data.box {least - least % 2}"
             )
         if shard.rank == 0:

@@ -23,12 +23,11 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation.rigid import mirror, move
 from multicryogan.imaging import project
 from multicryogan.inference import (
-    FINER,
-    FINEST,
     Assignment,
     Manifold,
     PoseTree,
     assign,
+    assigned_level,
     check_particles,
     generator_manifold,
     latent_grid,
@@ -44,7 +43,7 @@ from multicryogan.synthetic import Truth, read_truth, simulate
 
 BOX, IMAGES = 16, 120
 TREE = PoseTree()
-LEVEL = max(TREE.levels(BOX // 2 - 1) + FINER, FINEST)
+LEVEL = assigned_level(TREE, BOX // 2 - 1)
 CONFIG = run_config({"data": {"box": BOX}})
 
 
