@@ -6,6 +6,7 @@ from multicryogan.imaging.noise import masked_radial_power, radial_power, sample
 from multicryogan.imaging.params import CTFParams, ImagingParams
 from multicryogan.imaging.projection import project, project_spectrum
 from multicryogan.imaging.shift import shift_images, shift_phase
+from multicryogan.imaging.symmetry import symmetrise
 
 __all__ = [
     "CTFParams",
@@ -19,4 +20,5 @@ __all__ = [
     "sample_noise",
     "shift_images",
     "shift_phase",
+    "symmetrise",
 ]
