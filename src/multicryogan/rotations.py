@@ -153,10 +153,10 @@ def _generators(name: str) -> list[Tensor]:
     """(3, 3) rotations that generate a point group, float64."""
     if name in POLYHEDRAL:
         return [_about(axis, fold) for fold, axis in POLYHEDRAL[name]]
-    if not re.fullmatch("[CD][1-9][0-9]*", name):
+    if not re.fullmatch("[CD][1-9][0-9]?", name):
         raise InputError(
-            f"symmetry {name!r} is none of C1, C2, ..., D1, D2, ..., T, O and I; "
-            "I is RELION's I2"
+            f"there is no symmetry {name!r}; give C1 to C99, D1 to D99, T, O, or I, "
+            "which is RELION's I2"
         )
     about_z = _about((0.0, 0.0, 1.0), int(name[1:]))
     return [about_z] if name[0] == "C" else [about_z, _about((1.0, 0.0, 0.0), 2)]

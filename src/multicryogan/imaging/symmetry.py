@@ -8,6 +8,7 @@ a padded transform, with a Kaiser-Bessel kernel. P is its own transpose.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -20,6 +21,33 @@ from multicryogan.rotations import point_group
 
 TAPS_KEPT = 2**26  # of a group, half a gigabyte; of more, all are worked out each time
 EXACT = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Symmetry:
+    """What a molecule has of a point group.
+
+    Attributes:
+        group: Name as of `rotations.point_group`.
+        has_motion: Whether motions have it too, or the mean alone.
+    """
+
+    group: str = "C1"
+    has_motion: bool = False
+
+    @property
+    def order(self) -> int:
+        """Number of rotations of the group."""
+        return len(point_group(self.group))
+
+    def impose(self, basis: Tensor) -> Tensor:
+        """Make (C, D, D, D) symmetric: the first, the mean, or with all motions."""
+        if self.has_motion:
+            return symmetrise(basis, self.group)
+        return torch.cat((symmetrise(basis[:1], self.group), basis[1:]))
+
+
+ASYMMETRIC = Symmetry()
 
 
 def symmetrise(volumes: Tensor, group: str) -> Tensor:
