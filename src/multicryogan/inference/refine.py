@@ -28,6 +28,7 @@ from multicryogan.networks import Generator
 from multicryogan.rng import Shard
 from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
+from multicryogan.training.build import build_symmetry
 
 REPORT, CURVES = "refine.json", "fsc.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
@@ -139,6 +140,8 @@ def refine_run(
     curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
     pose_nats = math.log(work.tree.count(work.tree.levels(last_shell)))
+    if work.symmetry.has_motion:  # which of the symmetric poses, nothing can tell
+        pose_nats -= math.log(work.symmetry.order)
     refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
     write_refined(refined, config, settings, stage.pixel_size, output)
     return refined
@@ -155,6 +158,7 @@ def open_work(stage: Stage, config: RunConfig, settings: RefineConfig) -> Refine
         split_rows(stack, stage.sampler.held_out(), config.train.seed),
         settings,
         PoseTree().with_shifts(sigma_px, box),
+        build_symmetry(config),
     )
 
 
@@ -173,6 +177,7 @@ def describe_work(
         "settings": to_dict(dataclasses.replace(settings, iterations=0)),
         "particles": [str(stack.path.resolve()), len(stack)],
         "generator": digest.hexdigest(),
+        "symmetry": dataclasses.astuple(generator.symmetry),
     }
 
 
