@@ -2,19 +2,19 @@
 
 python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...]
 
-DATA is a folder that `multicryogan simulate` wrote, discrete or with one continuous
-coordinate, without shifts. Each image is compared with every true map in every pose,
-by the search that `assign` uses, with its own true optics and the noise spectrum of all
-images' rims, over all shells below Nyquist. No rule that looks at single images finds
-more right groups, or a smaller rms error of the coordinate, up to the steps of both
-grids. Every figure per image that a method reaches is to be quoted beside this one:
---assigned does so for what `multicryogan assign` wrote for the same particles, on the
-same images. Its latents are cut in two groups where neighbouring class maps differ
-most, without the truth, and counted in the order that fits; its poses count after the
-one turn, in either hand, that makes most of them right, and with a turn for each
-conformation, since images do not show how conformations are turned to each other. What
-that alone costs is told by the true maps' poses, once these maps are laid on their
-neighbours as `assign` lays its own.
+DATA is a folder that `multicryogan simulate` wrote, without shifts: discrete, or with
+one continuous coordinate and perhaps a domain that some particles lack. Each image is
+compared with every true map in every pose, by the search that `assign` uses, with its
+own true optics and the noise spectrum of all images' rims, over all shells below
+Nyquist. No rule that looks at single images finds more right groups, or a smaller rms
+error of the coordinate, up to the steps of both grids. Every figure per image that a
+method reaches is to be quoted beside this one: --assigned does so for what
+`multicryogan assign` wrote for the same particles, on the same images. Its latents are
+cut in two groups where neighbouring class maps differ most, without the truth, and
+counted in the order that fits; its poses count after the one turn, in either hand, that
+makes most of them right, and with a turn for each conformation, since images do not
+show how conformations are turned to each other. What that alone costs is told by the
+true maps' poses, once these maps are laid on their neighbours as `assign` lays its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from multicryogan.inference import (
 from multicryogan.io import read_particles, read_volume
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import geodesic_distance_deg
-from multicryogan.synthetic import Truth, read_truth
+from multicryogan.synthetic import PRESENT, Truth, read_truth
 from multicryogan.training import open_stage
 
 FAR_DEG = 30.0
@@ -84,10 +84,13 @@ def search(data: Path, truth: Truth, images: int) -> Found:
     """Compare random particles with all true maps in all poses.
 
     Raises:
-        InputError: The particles are shifted, or have several coordinates.
+        InputError: The particles are shifted, or have several continuous coordinates.
     """
-    if bool(truth.shift_angstrom.any()) or truth.coordinates.shape[1] != 1:
-        raise InputError(f"{data}: give data without shifts and with one coordinate")
+    is_plane = sum(unit != PRESENT for unit in truth.units) > 1
+    if bool(truth.shift_angstrom.any()) or (is_plane and (truth.state < 0).any()):
+        raise InputError(
+            f"{data}: give data without shifts and with one continuous coordinate"
+        )
     stack = read_particles(data / "particles.star")
     stage = open_stage(RunConfig(), stack, 1, stack.box, Shard(), "cpu")
     rows = torch.randperm(len(stack), generator=stream(0, "oracle"))[:images]
@@ -129,16 +132,22 @@ def report(found: Found, truth: Truth) -> list[str]:
             f"shares by the mean posterior: {_percents(means)}; of these images: "
             f"{_percents(own)}",
         ]
-    true = truth.coordinates[rows, 0]
-    mean = placement.latent[:, 0]
-    error = (mean - true).square().mean().sqrt()
-    prior = true.std(unbiased=False)
-    return [
-        *lines,
-        f"coordinate, posterior mean: rank correlation {spearman(mean, true):.3f}, rms "
-        f"error {error:.2f} {truth.unit} (prior mean: {prior:.2f}), told spread "
-        f"{placement.latent_spread[:, 0].square().mean().sqrt():.2f}",
-    ]
+    true, mean = truth.coordinates[rows], placement.latent
+    error = (mean - true).square().mean(0).sqrt()
+    prior = true.std(0, unbiased=False)
+    spread = placement.latent_spread.square().mean(0).sqrt()
+    for axis, unit in enumerate(truth.units):
+        if unit == PRESENT:
+            is_right = (mean[:, axis] > 0.5) == truth.is_present[rows]
+            lines.append(f"domain there or not, told rightly: {_share(is_right)}")
+            continue
+        lines.append(
+            "coordinate, posterior mean: rank correlation "
+            f"{spearman(mean[:, axis], true[:, axis]):.3f}, rms error "
+            f"{error[axis]:.2f} {unit} (prior mean: {prior[axis]:.2f}), told spread "
+            f"{spread[axis]:.2f}"
+        )
+    return lines
 
 
 def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:

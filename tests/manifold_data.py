@@ -24,7 +24,7 @@ TREE = PoseTree(40)
 def law(power: float = 4.0, max_shell: int = 5, box: int = BOX) -> ImageLaw:
     """White noise of some power per pixel."""
     flat = torch.full((box // 2 + 1,), power, dtype=FLOAT)
-    return ImageLaw(flat, PIXEL_SIZE, max_shell)
+    return ImageLaw(flat[None], PIXEL_SIZE, max_shell)
 
 
 def blobs(name: str, box: int = BOX, atoms: int = 6) -> Tensor:
@@ -95,7 +95,7 @@ def log_ratios_of_pixels(
         clean = form_images(volumes, params, PIXEL_SIZE, images_law.max_shell)
         clean = clean - clean.mean((-2, -1), keepdim=True)
         ratio = (image * clean - clean.square() / 2).sum((-2, -1))
-        ratios.append(ratio / images_law.noise_power[1])
+        ratios.append(ratio / images_law.noise_power[0, 1])
     return torch.stack(ratios)
 
 

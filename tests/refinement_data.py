@@ -16,6 +16,7 @@ from multicryogan.data.sampler import ImageSampler
 from multicryogan.imaging import ImagingParams, form_images, sample_noise
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.io import ImageGrid
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -32,9 +33,18 @@ class Images:
     pixel_size: float = PIXEL_SIZE
 
     @property
-    def box(self) -> int:
-        """Side in pixels."""
-        return int(self.values.shape[-1])
+    def grids(self) -> tuple[ImageGrid, ...]:
+        """One for all."""
+        return (ImageGrid(int(self.values.shape[-1]), self.pixel_size),)
+
+    @property
+    def field_angstrom(self) -> float:
+        """Side in Å."""
+        return self.grids[0].field_angstrom
+
+    def images_by_grid(self, rows: Tensor) -> list[tuple[Tensor, int, NDArray[Any]]]:
+        """Read rows, all of one grid."""
+        return [(torch.arange(len(rows)), 0, self.images(rows.numpy()))]
 
     def __len__(self) -> int:
         """Count them."""
@@ -86,7 +96,7 @@ def images_of(volumes: Tensor, counts: list[int], snr: float) -> tuple[Tensor, f
     clean = torch.cat(made)
     order = torch.randperm(len(clean), generator=stream(0, "order"))
     power = float(clean.var((-2, -1)).mean()) / snr
-    flat = torch.full((box // 2 + 1,), power)
+    flat = torch.full((1, box // 2 + 1), power)
     noise = sample_noise(clean.shape, flat, stream(0, "noise"))
     return clean[order] + noise, power
 
@@ -105,7 +115,7 @@ def refinement(
     sampler = ImageSampler(Images(images.numpy()), preprocessing, 0, None)  # type: ignore[arg-type]
     rows = torch.arange(len(images))
     seen, out = rows[: len(rows) - held_out], rows[len(rows) - held_out :]
-    flat = torch.full((box // 2 + 1,), power)
+    flat = torch.full((1, box // 2 + 1), power)
     return Refinement(
         sampler, flat, PIXEL_SIZE, (seen[::2], seen[1::2], out), config, tree
     )

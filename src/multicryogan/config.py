@@ -194,6 +194,9 @@ class RefineConfig:
     best."""
     restarts: int = 8
     """Random starts."""
+    views: Literal["learned", "uniform"] = "learned"
+    """Whether directions of view are weighed as the particles show, for each
+    conformation, or taken as equally likely."""
     seed: int = 0
     """Seed of the random starts."""
 
@@ -215,6 +218,18 @@ class MotionConfig:
 
 
 @dataclass(frozen=True)
+class DomainConfig:
+    """A selection of atoms that only a share of the particles has."""
+
+    share: float = 1.0
+    """Share of the particles that have it, whatever their conformation; 1: all."""
+    chains: tuple[str, ...] = ()
+    """Chains it is part of; empty: all."""
+    residues: tuple[int, int] = (-(10**6), 10**6)
+    """First and last residue of it."""
+
+
+@dataclass(frozen=True)
 class MoleculeConfig:
     """Atoms and how they move."""
 
@@ -224,6 +239,8 @@ class MoleculeConfig:
     """Multi-model PDB or .npz of coordinates to use instead of motions."""
     motions: tuple[MotionConfig, ...] = ()
     """One or two rigid motions; the demo molecule brings its own."""
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    """A part that is missing in some particles."""
 
 
 @dataclass(frozen=True)
@@ -257,9 +274,43 @@ class OpticsConfig:
     astigmatism_angstrom: float = 0.0
     """Largest difference between the two defoci, in Å."""
     phase_shift_deg: float = 0.0
-    """Phase-plate shift."""
+    """Phase-plate shift, the mean of its range."""
+    phase_shift_spread_deg: float = 0.0
+    """Width of the range that the phase shift of each micrograph is drawn from."""
     bfactor_angstrom2: float = 0.0
     """B-factor of the envelope."""
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """An optics group: what it does not set is as for all particles."""
+
+    share: float = 1.0
+    """Weight of the group among the particles; the weights need not sum to 1."""
+    noise_factor: float = 1.0
+    """Noise standard deviation per pixel, over the one that snr_db gives group 1."""
+    voltage_kv: float | None = None
+    """Acceleration voltage."""
+    cs_mm: float | None = None
+    """Spherical aberration."""
+    amplitude_contrast: float | None = None
+    """Fraction of amplitude contrast."""
+    defocus_um: tuple[float, float] | None = None
+    """Range of the mean defocus in µm."""
+    astigmatism_angstrom: float | None = None
+    """Largest difference between the two defoci, in Å."""
+    phase_shift_deg: float | None = None
+    """Phase-plate shift, the mean of its range."""
+    phase_shift_spread_deg: float | None = None
+    """Width of the range of phase shifts."""
+    bfactor_angstrom2: float | None = None
+    """B-factor of the envelope."""
+    box: int | None = None
+    """Side of the images in pixels."""
+    pixel_size: float | None = None
+    """Å per pixel."""
+    noise_falloff_angstrom: float | None = None
+    """0: white noise; else power falls as 1 / (1 + (f * falloff)^2)."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +326,8 @@ class SimulationConfig:
     optics: Annotated[OpticsConfig, Parameter(group="Optics")] = field(
         default_factory=OpticsConfig
     )
+    groups: tuple[GroupConfig, ...] = ()
+    """Optics groups, each with its own stack; none: all particles are one group."""
     images: int = 10_000
     """Number of particle images."""
     box: int = 32
@@ -282,7 +335,7 @@ class SimulationConfig:
     pixel_size: float = 5.0
     """Å per pixel."""
     snr_db: float = -10.0
-    """Variance of clean pixels over the whole image / noise variance, in dB."""
+    """Variance of clean pixels over whole images of group 1 / noise variance, in dB."""
     noise_falloff_angstrom: float = 0.0
     """0: white noise; else power falls as 1 / (1 + (f * falloff)^2)."""
     shift_sigma_angstrom: float = 0.0
@@ -291,8 +344,17 @@ class SimulationConfig:
     """Share of views drawn within preferred_cone_deg of the z axis."""
     preferred_cone_deg: float = 30.0
     """Half-angle of the cone of preferred views."""
+    preferred_rise: float = 0.0
+    """Preferred share at the end of the first coordinate less that at its start; the
+    share is linear between, and preferred_share half way."""
+    contrast_spread: float = 0.0
+    """Standard deviation of the logarithm of the contrasts, whose mean is 1."""
+    contrast_in_star: bool = False
+    """Tell the contrast in the .star as rlnCtfScalefactor; real files have 1 there."""
+    background_patches: int = 0
+    """Patches of noise alone to write beside the particles, as background.star."""
     resolution: float = 0.0
-    """Blur of the atoms in Å; 0: one and a half pixels."""
+    """Blur of the atoms in Å; 0: one and a half of the largest pixels."""
     seed: int = 0
     """Seed of every random draw."""
 

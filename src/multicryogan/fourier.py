@@ -163,6 +163,41 @@ def fourier_resize(x: Tensor, new_box: int, ndim: int = 2) -> Tensor:
     return centred * (new_box / box) ** ndim
 
 
+@lru_cache(maxsize=64)
+def resampling_matrix(box: int, new_box: int, field_ratio: float = 1.0) -> Tensor:
+    """Make the matrix M of a Fourier crop: `M @ image @ M.T`.
+
+    Where both fields of view are the same, it does what `fourier_resize` does. Where
+    the image spans more, what lies outside is left out and the rest is sampled at the
+    new pixels by the same modes. The centre stays on pixel box // 2 and a constant
+    stays the same constant.
+
+    Args:
+        box: Side of the image in pixels.
+        new_box: Side of the result, at most box / field_ratio.
+        field_ratio: Side of the image in Å over that of the result, at least 1.
+
+    Returns:
+        (new_box, box) float32; not to be modified.
+    """
+    kept = box / field_ratio  # pixels of the image that the new field spans
+    place = torch.arange(box, dtype=torch.float64) - box // 2
+    # The new field begins half a pixel before its first pixel, as the image does.
+    start = -kept / 2 - (0.5 if box % 2 == 0 else 0.0)
+    inside = torch.minimum(place + 0.5, torch.tensor(start + kept)) - torch.maximum(
+        place - 0.5, torch.tensor(start)
+    )
+    inside = inside.clamp(0, 1)
+    new_place = (torch.arange(new_box, dtype=torch.float64) - new_box // 2) / new_box
+    turn = 2 * math.pi * (new_place[:, None] - place / kept)
+    order = torch.arange(1, (min(new_box, math.floor(kept)) - 1) // 2 + 1)
+    kernel = 1 + 2 * (order[:, None, None] * turn).cos().sum(0)
+    matrix = kernel * inside / inside.sum()
+    # Pixels cut at the edge are no exact quadrature: a grey level would leak.
+    leak = matrix.sum(1, keepdim=True) - 1
+    return (matrix - leak * inside / inside.sum()).float()
+
+
 def resize_density(volume: Tensor, new_box: int) -> Tensor:
     """Resize volumes (..., D, D, D) so that their projections are resized with values.
 

@@ -55,7 +55,7 @@ class Simulator:
 
         Args:
             generator: Maps latents (V, d) to volumes (V, D, D, D).
-            noise_power: (D//2+1,) noise power of each shell.
+            noise_power: (G, D//2+1) noise power of each shell in each optics group.
             batch: Volumes V and poses per volume P of the whole batch.
             step: Update at which images are drawn.
             purpose: Separates the draws of training, previews and tests.
@@ -72,10 +72,14 @@ class Simulator:
         params = _take(params, mine, self.device)
         volume = generator(latent)
         clean = form_images(volume, params, self.voxel_size, max_shell)
+        if params.ctf is None:
+            power = noise_power[:1].expand(*clean.shape[:2], -1)
+        else:
+            power = params.ctf.of_group(noise_power)
         noise = [
             sample_noise(
                 tuple(clean.shape[1:]),
-                noise_power,
+                own,
                 stream(
                     self.seed,
                     f"{purpose}/noise",
@@ -84,7 +88,7 @@ class Simulator:
                     device=self.device,
                 ),
             )
-            for index in range(volumes)[mine]
+            for index, own in zip(range(volumes)[mine], power, strict=True)
         ]
         return SimulatedBatch(latent, volume, params, clean, clean + torch.stack(noise))
 

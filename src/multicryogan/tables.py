@@ -43,8 +43,15 @@ def write_toml(path: Path, config: Any) -> None:  # noqa: ANN401
 
 
 def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Turn a config dataclass into nested tables of plain values."""
-    return dataclasses.asdict(config)
+    """Turn a config dataclass into nested tables of plain values.
+
+    TOML has no None: what is not set is left out.
+    """
+
+    def given(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in pairs if value is not None}
+
+    return dataclasses.asdict(config, dict_factory=given)
 
 
 def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -76,8 +83,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
         if value not in arguments:
             raise InputError(f"config {where}: {value!r} is not one of {arguments}")
         return value
-    if origin in (Union, types.UnionType):
-        return value
+    if origin in (Union, types.UnionType):  # a value or None, which no file holds
+        return _convert(arguments[0], value, where)
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -60,6 +60,21 @@ def test_a_simulation_config_survives_a_file(tmp_path: Path) -> None:
     assert build(SimulationConfig, read_toml(tmp_path / "sim.toml")) == config
 
 
+def test_what_a_group_does_not_set_stays_unset_in_a_file(tmp_path: Path) -> None:
+    groups = [{"share": 2}, {"pixel_size": 4, "defocus_um": [1, 2]}]
+    config = build(SimulationConfig, {"groups": groups})
+    write_toml(tmp_path / "sim.toml", config)
+    written = read_toml(tmp_path / "sim.toml")
+    assert written["groups"][0] == {"share": 2.0, "noise_factor": 1.0}
+    assert build(SimulationConfig, written) == config
+    assert config.groups[1].defocus_um == (1.0, 2.0)
+
+
+def test_a_wrong_value_of_a_group_is_named_with_its_place() -> None:
+    with pytest.raises(InputError, match=r"groups\[0\]\.box: expected int, got 1\.5"):
+        build(SimulationConfig, {"groups": [{"box": 1.5}]})
+
+
 def test_tables_in_a_list_become_parts_of_the_config(tmp_path: Path) -> None:
     path = tmp_path / "sim.toml"
     path.write_text("[[molecule.motions]]\nchains = ['A']\nrange_deg = [0, 20]\n")

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from benchmark_files import load_benchmark
 from evaluation_phantoms import hinge
-from multicryogan.config import LawConfig, SimulationConfig
+from multicryogan.config import (
+    DomainConfig,
+    LawConfig,
+    MoleculeConfig,
+    SimulationConfig,
+)
 from multicryogan.inference import PoseTree
 from multicryogan.io import write_volume
 from multicryogan.priors import LatentPrior
@@ -69,6 +74,28 @@ def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
         for side in (told, own)
     ]
     torch.testing.assert_close(*map(torch.tensor, numbers), atol=1.0, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "discrete"])
+def test_clear_images_tell_a_domain(kind: str, tmp_path: Path) -> None:
+    domain = DomainConfig(share=0.6, chains=("A",), residues=(250, 400))
+    config = SimulationConfig(
+        images=60,
+        box=16,
+        pixel_size=10.0,
+        law=LawConfig(kind=kind, maps=3),
+        snr_db=5.0,
+        molecule=MoleculeConfig(domain=domain),
+    )
+    simulate(config, tmp_path / "data")
+    truth = read_truth(tmp_path / "data")
+    lines = oracle.report(oracle.search(tmp_path / "data", truth, 60), truth)
+    found = {line.split(":")[0]: line.split(":", 1)[1] for line in lines[1:]}
+    if kind == "uniform":
+        assert float(found["coordinate, posterior mean"].split()[2].strip(",")) > 0.8
+        assert float(found["domain there or not, told rightly"].split()[0]) > 85
+    else:
+        assert float(found["in the right group"].split()[0]) > 85
 
 
 def write_assigned(

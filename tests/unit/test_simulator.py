@@ -29,7 +29,7 @@ def stretched_ball(latent: Tensor, box: int = 16) -> Tensor:
 
 
 def white(box: int = 16, variance: float = 0.25) -> Tensor:
-    return torch.full((box // 2 + 1,), variance)
+    return torch.full((1, box // 2 + 1), variance)
 
 
 def sample(
@@ -49,7 +49,7 @@ def test_clean_images_are_those_of_the_forward_model() -> None:
 def test_noise_has_the_power_asked_for_in_every_shell(box: int) -> None:
     power = torch.linspace(1.0, 0.2, box // 2 + 1)
     batch = make_simulator().sample(
-        lambda latent: stretched_ball(latent, box), power, (20, 100), 0
+        lambda latent: stretched_ball(latent, box), power[None], (20, 100), 0
     )
     measured = radial_power((batch.noisy - batch.clean).flatten(0, 1))
     torch.testing.assert_close(measured, power, rtol=0.06, atol=0)

@@ -79,7 +79,11 @@ def make_app(tokens: Sequence[str]) -> App:
 
 def _file_and_mode(command: str, tokens: Sequence[str]) -> dict[str, Any]:
     """Values of --config FILE over those of the mode; options given win over both."""
-    kinds: dict[str, type] = {"train": RunConfig, "simulate": SimulationConfig}
+    kinds: dict[str, type] = {
+        "check": RunConfig,
+        "train": RunConfig,
+        "simulate": SimulationConfig,
+    }
     if command not in kinds:
         return {}
     file = _value_of("--config", tokens)

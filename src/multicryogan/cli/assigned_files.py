@@ -239,7 +239,7 @@ def write_poses(found: Assignment, export: Export, output: Path) -> None:
         found.rotation,
         found.shift_angstrom,
         found.placement.latent,
-        stack.box,
+        stack.boxes,
         stack.pixel_sizes,
         stack.ctf_params(),
     )

@@ -9,22 +9,31 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
-from multicryogan.config import DataConfig, ImagingConfig, RunConfig
+from multicryogan.cli.train import DEFAULT_MINUTES
+from multicryogan.config import ImagingConfig, RunConfig
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
     from multicryogan.data import Report
     from multicryogan.io import ParticleStack
+    from multicryogan.training import Forecast
 
 LABEL_WIDTH = 18
 SPOILED = 1  # exit status
-DEFAULTS = DataConfig()
+TRIED = 2_000  # particles that training is tried on
 NOTHING_GIVEN = options.ParticleOptions()
 
 
 def check(
     particles: options.Particles,
     *,
+    picture: Annotated[
+        Path | None,
+        Parameter(help="PNG file to draw power, CTF, contrast and some images to."),
+    ] = None,
+    trial_seconds: Annotated[
+        float, Parameter(help="Time training for so long; 0: do not.")
+    ] = 6.0,
     against_truth: Annotated[
         Path | None,
         Parameter(
@@ -32,27 +41,96 @@ def check(
             "simulated with the true maps? Takes minutes."
         ),
     ] = None,
+    config: options.Config = None,
+    device: options.Device = "auto",
     threads: options.Threads = 0,
     given: options.ParticleOptions = NOTHING_GIVEN,
-    data: Annotated[DataConfig, Parameter(name="data")] = DEFAULTS,
+    run: Annotated[RunConfig, Parameter(name="*")] = RunConfig(),
 ) -> int:
     """Say what a particle file holds and what would spoil a run, before training.
 
-    Looks at files, optics and up to 2,000 images. Takes the same options as train.
-    Ends with status 0 when the particles can be trained on and 1 when not.
+    Looks at files, optics and up to 2,000 images, and tries how fast training is here.
+    Takes the same options as train. Ends with status 0 when the particles can be
+    trained on and 1 when not.
     """
+    del config  # its values are in `run` already
     from multicryogan.data import check_particles
     from multicryogan.training.build import check_config
 
-    run = RunConfig(data=data)
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
-    options.set_up_torch("cpu", threads)
+    where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)
-    report = check_particles(stack, data)
-    if against_truth is not None and not report.problems:
-        report = compare_with_truth(report, run, stack, against_truth)
+    report = check_particles(stack, run.data)
+    if not report.problems:
+        if picture is not None:
+            draw_picture(stack, run, picture)
+        if trial_seconds > 0:
+            report = try_training(report, run, stack, where, trial_seconds)
+        if against_truth is not None:
+            report = compare_with_truth(report, run, stack, against_truth)
+    elif picture is not None:
+        note = "no picture was drawn: first put right what would spoil a run"
+        report = replace(report, notes=(*report.notes, note))
     print_report(report)
     return SPOILED if report.problems else 0
+
+
+def draw_picture(stack: ParticleStack, run: RunConfig, path: Path) -> None:
+    """Draw what was measured."""
+    from multicryogan.data import portray
+    from multicryogan.report.portrait import plot_portrait
+
+    sign, _ = options.contrast_sign(stack, run.data.contrast)
+    plot_portrait(portray(stack, run.data, sign), path)
+
+
+def try_training(
+    report: Report, run: RunConfig, stack: ParticleStack, device: str, seconds: float
+) -> Report:
+    """Add how fast a run would be, or that it breaks down at once."""
+    import numpy as np
+
+    from multicryogan.training import TrainingError, forecast
+
+    sign, _ = options.contrast_sign(stack, run.data.contrast)
+    few = np.unique(np.linspace(0, len(stack) - 1, TRIED).round().astype(np.int64))
+    try:
+        found = forecast(run, stack.select(few), sign, device, seconds)
+    except TrainingError as error:
+        problem = f"training broke down when it was tried: {error}"
+        return replace(report, problems=(*report.problems, problem))
+    return replace(report, facts=(*report.facts, *forecast_lines(found, run)))
+
+
+def forecast_lines(found: Forecast, run: RunConfig) -> list[tuple[str, str]]:
+    """Say how fast this machine is, and what a run of the length asked for gives."""
+    import torch
+
+    rates = ", ".join(
+        f"{1 / stage.seconds_per_update:.2g} at box {stage.box}"
+        for stage in found.stages
+    )
+    threads = torch.get_num_threads()
+    where = f"{threads} thread{'s' * (threads > 1)}"
+    if found.device != "cpu":
+        where = found.device
+    train, a_minute = run.train, found.images(1.0)
+    if train.images > 0 and train.time_limit <= 0:
+        images, minutes = float(train.images), train.images / a_minute
+    else:
+        minutes = train.time_limit or DEFAULT_MINUTES
+        images = minutes * a_minute
+    gives = f"{_rounded(images)} simulated images, {_rounded(a_minute)} a minute"
+    memory = f"{found.peak_bytes / 1e9:.2g} GB of memory so far"
+    return [
+        ("this machine", f"updates a second: {rates} ({where})"),
+        ("a run", f"of {minutes:.3g} minutes: {gives}; {memory}"),
+    ]
+
+
+def _rounded(number: float) -> str:
+    """Two digits."""
+    return f"{float(f'{number:.2g}'):,.0f}"
 
 
 def compare_with_truth(
@@ -64,7 +142,7 @@ def compare_with_truth(
     from multicryogan.training.schedule import Schedule
 
     truth = read_truth(folder)
-    field = stack.box * stack.pixel_size
+    field = stack.field_angstrom
     true_field = truth.maps.shape[-1] * truth.voxel_size
     if abs(field - true_field) > 0.01 * true_field:
         raise InputError(

@@ -20,8 +20,9 @@ def simulate(
 ) -> int:
     """Make particle images of a moving molecule, with the truth beside them.
 
-    Writes particles.mrcs and particles.star (RELION 3.1, no poses) and the folder
-    truth/ with conformation, pose and optics of every particle and the true maps.
+    Writes particles.star (RELION 3.1, no poses), particles.mrcs or a stack for each
+    optics group, and the folder truth/ with conformation, pose and optics of every
+    particle and the true maps. With --background-patches also background.star.
     """
     options.set_up_torch("cpu", threads)
     simulate_with_progress(data, output)

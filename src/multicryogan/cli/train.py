@@ -57,7 +57,8 @@ def run_training(
     stack.ctf_params()  # complains before anything is written
     sign, text = options.contrast_sign(stack, config.data.contrast)
     if is_first:
-        print(f"{len(stack):,} particles, box {stack.box}, {stack.pixel_size:.3f} Å")
+        grids = ", ".join(f"box {g.box} of {g.pixel_size:.3f} Å" for g in stack.grids)
+        print(f"{len(stack):,} particles, {grids}")
         print(text)
     try:
         is_done = train(

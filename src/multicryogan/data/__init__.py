@@ -1,6 +1,7 @@
 """Preparation and sampling of particle images."""
 
 from multicryogan.data.check import Report, check_particles
+from multicryogan.data.portrait import Portrait, portray
 from multicryogan.data.preprocess import (
     Contrast,
     Preprocessing,
@@ -13,12 +14,14 @@ from multicryogan.data.preprocess import (
 
 __all__ = [
     "Contrast",
+    "Portrait",
     "Preprocessing",
     "Report",
     "background_mask",
     "check_particles",
     "detect_contrast",
     "normalise_background",
+    "portray",
     "standardise",
     "working_images",
 ]

@@ -14,10 +14,12 @@ from typing import TypeVar
 import numpy as np
 
 from multicryogan.config import DataConfig
+from multicryogan.data.coverage import POOR, SPREAD, measure_coverage
 from multicryogan.data.inspection import ImageSample, inspect_images
 from multicryogan.data.optics import describe_groups, unusual_optics
-from multicryogan.data.preprocess import Preprocessing, detect_contrast
-from multicryogan.data.spectra import Spectra, survey
+from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
+from multicryogan.data.signal import CLEAR, Band, Power, measure_power
+from multicryogan.data.spectra import Spectra
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 
@@ -25,6 +27,7 @@ T = TypeVar("T")
 SAMPLE = 2_000  # images looked at
 FEW = 1_000  # particles: below it only a rough map can be hoped for
 DUPLICATES = 0.01  # share of repeated images that counts as a problem
+WIDER = 1.05  # ratio of fields of view worth a note
 SHOWN = 3  # stacks that cannot be used, before they are only counted
 WHITE = (0.75, 1.33)  # ratio of noise power at low to high resolution
 MEASURABLE = 50  # images below which spectra say nothing
@@ -81,6 +84,8 @@ def check_particles(stack: ParticleStack, settings: DataConfig) -> Report:
     _describe_duplicates(stack, page)
     is_uniform = is_complete and _describe_size(stack, settings.box, page)
     _describe_optics(stack, page)
+    if is_uniform and not page.problems:
+        _describe_coverage(stack, settings.box, page)
     _describe_unused(stack, page)
     if is_uniform and _describe_images(stack, page):
         _describe_signal(stack, settings, page)
@@ -92,11 +97,11 @@ def _describe_files(stack: ParticleStack, page: _Page) -> bool:
     """Count the stacks; return whether every image that rows name is there."""
     count = len(np.unique(stack.image_keys[:, 0]))
     found = stack.file_problems()
-    text = (
-        f"{count:,}"
-        if not found
-        else f"{count:,}, of which {len(found):,} cannot be used"
-    )
+    if found:
+        text = f"{count:,}, of which {len(found):,} cannot be used"
+    else:
+        megabytes = stack.bytes_on_disk / 1e6
+        text = f"{count:,}, {megabytes:,.0f} MB on disk, read by row"
     page.fact("stack files", text)
     page.problems.extend(found[:SHOWN])
     if len(found) > SHOWN:
@@ -118,28 +123,29 @@ def _describe_duplicates(stack: ParticleStack, page: _Page) -> None:
 
 
 def _describe_size(stack: ParticleStack, working_box: int, page: _Page) -> bool:
-    """Give box, pixel size and memory; return whether all particles share them."""
-    box, pixel_size = (
-        page.attempt(lambda: stack.box),
-        page.attempt(lambda: stack.pixel_size),
-    )
-    if box is None or pixel_size is None:
+    """Give boxes and pixel sizes; return whether the working box fits them."""
+    grids = page.attempt(lambda: stack.grids)
+    if grids is None:
         return False
-    page.fact("images", f"{box} x {box} pixels of {pixel_size:.4g} Å")
-    page.fact("field of view", f"{box * pixel_size:.0f} Å")
-    megabytes = len(stack) * box**2 * 4 / 1e6
-    page.fact("memory", f"{megabytes:,.0f} MB of pixels, read from disk by row")
+    listed = [f"{g.box} x {g.box} pixels of {g.pixel_size:.4g} Å" for g in grids]
+    more = "" if len(listed) <= SHOWN else f"; and {len(listed) - SHOWN} more sizes"
+    page.fact("images", "; ".join(listed[:SHOWN]) + more)
+    field, box = stack.field_angstrom, stack.least_box
+    page.fact("field of view", f"{field:.0f} Å")
+    widest = max(grid.field_angstrom for grid in grids)
+    if widest > WIDER * field:
+        page.notes.append(
+            f"images span {field:.0f} to {widest:.0f} Å; all are cut to the smallest"
+        )
     boxes = sorted({b for b in (*BOXES, working_box) if b <= box})
     page.fact(
         "finest detail",
-        "; ".join(
-            f"{2 * pixel_size * box / b:.1f} Å at a working box of {b}" for b in boxes
-        ),
+        "; ".join(f"{2 * field / b:.1f} Å at a working box of {b}" for b in boxes),
     )
     if box < working_box:
         page.problems.append(
-            f"the images have {box} pixels, fewer than the working box of "
-            f"{working_box}; give --data.box {box - box % 2}"
+            f"the images have {box} pixels across {field:.0f} Å, fewer than the "
+            f"working box of {working_box}; give --data.box {box - box % 2}"
         )
     return box >= working_box
 
@@ -160,6 +166,32 @@ def _describe_optics(stack: ParticleStack, page: _Page) -> None:
     for label, text in describe_groups(stack, optics):
         page.fact(label, text)
     page.notes.extend(unusual_optics(optics))
+
+
+def _describe_coverage(stack: ParticleStack, working_box: int, page: _Page) -> None:
+    """Say which frequencies the CTFs lose together."""
+    optics = stack.ctf_params()
+    if optics is None:
+        return
+    nyquist = 2 * stack.field_angstrom / working_box
+    coverage = measure_coverage(optics, nyquist)
+    peak, weakest = coverage.peak, coverage.weakest
+    if peak is None or weakest is None:
+        reached = float(coverage.power[-1])
+        page.fact("mean squared CTF", f"rises to {reached:.2f} at {nyquist:.1f} Å")
+        return
+    least, where = float(coverage.power[weakest]), coverage.resolution(weakest)
+    first = "" if peak == 0 else f" from {coverage.resolution(peak):.1f} Å"
+    page.fact(
+        "mean squared CTF",
+        f"{least:.2g} or more{first} to {nyquist:.1f} Å, least at {where:.1f} Å",
+    )
+    if least < POOR:
+        page.notes.append(
+            f"the CTFs together keep {least:.1%} of the signal at {where:.1f} Å "
+            f"({SPREAD:.0%} where defoci are spread): detail of that size is lost; "
+            "add micrographs of other defoci"
+        )
 
 
 def _describe_unused(stack: ParticleStack, page: _Page) -> None:
@@ -216,13 +248,7 @@ def _odd_images(sample: ImageSample) -> list[str]:
 
 def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) -> None:
     """Give contrast, noise and signal at the working box."""
-    sign, text = 1 if settings.contrast == "white" else -1, f"{settings.contrast} (set)"
-    if settings.contrast == "auto":
-        contrast = detect_contrast(stack, SAMPLE)
-        sign, text = contrast.sign, contrast.text
-        if "unclear" in text:
-            page.notes.append("the contrast is unclear; give --data.contrast")
-    page.fact("contrast", text)
+    sign = _describe_contrast(stack, settings, page)
     if len(stack) < MEASURABLE:
         page.fact("noise and signal", "too few images to measure")
         return
@@ -233,7 +259,8 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
         background_radius_px=settings.background_radius * box / 2,
         window_edge_px=settings.window_edge_px,
     )
-    spectra = survey(stack, preprocessing, seed=0, device="cpu", most=SAMPLE)
+    power = measure_power(stack, preprocessing, SAMPLE)
+    spectra = power.spectra()
     page.fact("noise", _noise_line(spectra))
     snr = spectra.snr()
     where = f"at a working box of {box}"
@@ -245,11 +272,70 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
             "the centre of the images holds no more power than their rim: are the "
             "particles centred, and smaller than the box?"
         )
+    _describe_need(stack, power, page)
+
+
+def _describe_contrast(stack: ParticleStack, settings: DataConfig, page: _Page) -> int:
+    """Tell the contrast of the images as they are stored; return the sign to apply."""
+    if (stack.sign < 0).any():
+        page.notes.append(
+            "the file's blob/sign of -1 is applied as images are read; --data.contrast "
+            "is about images after it"
+        )
+    if settings.contrast != "auto":
+        page.fact("contrast", f"{settings.contrast} (set)")
+        return 1 if settings.contrast == "white" else -1
+    contrast = detect_contrast(stack, SAMPLE)
+    page.fact("contrast", _stored_contrast(stack, contrast))
+    if "unclear" in contrast.text:
+        page.notes.append("the contrast is unclear; give --data.contrast")
+    return contrast.sign
+
+
+def _stored_contrast(stack: ParticleStack, contrast: Contrast) -> str:
+    """What was detected, before a factor of -1 that the file asks for."""
+    if "unclear" in contrast.text or not (stack.sign < 0).all():
+        return contrast.text
+    word = "dark" if contrast.sign > 0 else "white"
+    count = min(SAMPLE, len(stack))
+    measured = f"centre against rim of {count} images: z = {-contrast.evidence:+.1f}"
+    return f"{word} protein ({measured})"
+
+
+def _describe_need(stack: ParticleStack, power: Power, page: _Page) -> None:
+    """Give the signal of two bands and the images that a map of it needs."""
+    field = stack.field_angstrom
+    bands = [(band, f"{field / band.shell:.0f} Å") for band in power.bands()]
+    signal = [f"{_signal_text(band)} at {where}" for band, where in bands]
+    page.fact("signal over noise", "; ".join(signal) + ", per mode")
+    needs = [f"{_need_text(band)} for {where}" for band, where in bands]
+    page.fact(
+        "images needed",
+        f"{'; '.join(needs)} (one conformation, known poses, no symmetry); there are "
+        f"{len(stack):,}",
+    )
+    (band, where), _ = bands
+    if len(stack) < band.images_needed:
+        page.notes.append(
+            f"fewer images than detail of {where} needs, even with known poses, unless "
+            "the molecule is symmetric"
+        )
+
+
+def _signal_text(band: Band) -> str:
+    if band.is_measured:
+        return f"{band.snr:.2g}"
+    return f"below {max(band.snr, 0) + CLEAR * band.error:.1g}"
+
+
+def _need_text(band: Band) -> str:
+    count = float(f"{band.images_needed:.2g}")
+    return f"{'about' if band.is_measured else 'more than'} {count:,.0f}"
 
 
 def _noise_line(spectra: Spectra) -> str:
     """Whether the noise is white: power at low over power at high resolution."""
-    rim = spectra.rim[1:-1]
+    rim = spectra.noise[1:-1]
     part = max(len(rim) // 4, 1)
     ratio = float(rim[:part].mean() / rim[-part:].mean())
     measured = f"{ratio:.2f} times as strong at low as at high resolution"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from multicryogan.errors import InputError
@@ -63,7 +64,7 @@ def inspect_images(stack: ParticleStack, most: int) -> ImageSample:
 def _measure(stack: ParticleStack, rows: Rows, broken: list[str]) -> Floats:
     """(B, 3) mean, deviation and largest distance of a pixel from the mean."""
     try:
-        images = stack.images(rows).astype(np.float64)
+        parts = list(stack.images_by_grid(torch.from_numpy(rows)))
     except InputError as error:
         if len(rows) > 1:  # one of them: the others tell something all the same
             single = [
@@ -72,10 +73,13 @@ def _measure(stack: ParticleStack, rows: Rows, broken: list[str]) -> Floats:
             return np.concatenate(single)
         broken.append(str(error))
         return np.full((1, 3), np.nan)
-    mean = images.mean(axis=(1, 2))
-    centred = images - mean[:, None, None]
-    extreme = np.abs(centred).max(axis=(1, 2))
-    return np.stack((mean, images.std(axis=(1, 2)), extreme), axis=1)
+    measured = np.empty((len(rows), 3))
+    for here, _, read in parts:
+        images = read.astype(np.float64)
+        mean = images.mean(axis=(1, 2))
+        extreme = np.abs(images - mean[:, None, None]).max(axis=(1, 2))
+        measured[here] = np.stack((mean, images.std(axis=(1, 2)), extreme), axis=1)
+    return measured
 
 
 def _is_far(values: Floats, least: float) -> NDArray[np.bool_]:

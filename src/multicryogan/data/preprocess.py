@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.errors import InputError
-from multicryogan.fourier import disc_mask, fourier_resize, low_pass
+from multicryogan.fourier import disc_mask, low_pass, resampling_matrix
 from multicryogan.io import ParticleStack
 
 _CENTRE = 0.4  # contrast is read inside this share of half the box ...
@@ -60,7 +60,25 @@ class Contrast:
     text: str  # one line for the user
 
 
-def working_images(raw: Tensor, preprocessing: Preprocessing) -> Tensor:
+def read_working(
+    stack: ParticleStack, rows: Tensor, preprocessing: Preprocessing, device: str
+) -> Tensor:
+    """Read rows (B,) of particles as working images: (B, box, box).
+
+    Images of several boxes and pixel sizes come to one field of view, the smallest of
+    them, and one pixel size.
+    """
+    images = torch.empty(len(rows), *(preprocessing.box,) * 2, device=device)
+    for here, number, raw in stack.images_by_grid(rows):
+        ratio = stack.grids[number].field_angstrom / stack.field_angstrom
+        read = torch.from_numpy(raw).to(device)
+        images[here] = working_images(read, preprocessing, ratio)
+    return images
+
+
+def working_images(
+    raw: Tensor, preprocessing: Preprocessing, field_ratio: float = 1.0
+) -> Tensor:
     """Turn images as read into white protein at the working box.
 
     Intensities are kept, so that the noise can be measured at the rim; `standardise`
@@ -68,20 +86,26 @@ def working_images(raw: Tensor, preprocessing: Preprocessing) -> Tensor:
 
     Args:
         raw: (B, D, D) images as in the file.
-        preprocessing: Gives the sign and the working box, at most D.
+        preprocessing: Gives the sign and the working box.
+        field_ratio: Side of the images in Å over that of the working images.
 
     Returns:
         (B, box, box) images.
 
     Raises:
-        InputError: The working box is larger than the images.
+        InputError: The working box has more pixels than the images in its field.
     """
-    if preprocessing.box > raw.shape[-1]:
+    box, spanned = preprocessing.box, raw.shape[-1] / field_ratio
+    if box > spanned + 0.5:
         raise InputError(
-            f"the working box of {preprocessing.box} pixels is larger than the images "
-            f"({raw.shape[-1]} pixels); choose a box of at most {raw.shape[-1]}"
+            f"the working box of {box} pixels is larger than the images "
+            f"({spanned:.0f} pixels); choose a box of at most {spanned:.0f}"
         )
-    return fourier_resize(preprocessing.sign * raw, preprocessing.box)
+    signed = preprocessing.sign * raw
+    if box == raw.shape[-1]:
+        return signed
+    matrix = resampling_matrix(raw.shape[-1], box, field_ratio).to(raw)
+    return matrix @ (signed @ matrix.T)
 
 
 def standardise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -159,7 +183,11 @@ def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contras
         chosen[i : i + _CONTRAST_BLOCK].long() for i in range(0, count, _CONTRAST_BLOCK)
     )
     difference = torch.cat(
-        [_centre_minus_rim(torch.from_numpy(stack.images(block))) for block in blocks]
+        [
+            _centre_minus_rim(torch.from_numpy(images))
+            for block in blocks
+            for _, _, images in stack.images_by_grid(block)
+        ]
     )
     evidence = 0.0
     if count > 1 and difference.std() > 0:

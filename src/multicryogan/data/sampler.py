@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.data.preprocess import Preprocessing, working_images
+from multicryogan.data.preprocess import Preprocessing, read_working
 from multicryogan.imaging import CTFParams
 from multicryogan.io import ParticleStack
 from multicryogan.rng import Shard, stream
@@ -40,10 +40,17 @@ class ImageSampler:
             (B, D, D) images at the working box, raw intensities, white protein; their
             optics (B,).
         """
-        mine = self.shard.share(count)
+        return self.take(self._drawn(count, step, purpose))
+
+    def expect(self, count: int, step: int, purpose: str = "train") -> None:
+        """Have the images of a later `batch` fetched from disk in the meantime."""
+        self.stack.expect(self._drawn(count, step, purpose))
+
+    def _drawn(self, count: int, step: int, purpose: str) -> Tensor:
+        """Draw the rows (B,) of this process's shard of a batch."""
         draws = stream(self.seed, f"{purpose}/rows", step=step)
-        index = torch.randint(self.in_use, (count,), generator=draws)[mine]
-        return self.take(self.rows(index))
+        index = torch.randint(self.in_use, (count,), generator=draws)
+        return self.rows(index[self.shard.share(count)])
 
     @property
     def in_use(self) -> int:
@@ -69,8 +76,7 @@ class ImageSampler:
 
     def take(self, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
         """Read given rows (B,), as `batch` does."""
-        raw = torch.from_numpy(self.stack.images(rows.numpy())).to(self.device)
-        images = working_images(raw, self.preprocessing)
+        images = read_working(self.stack, rows, self.preprocessing, self.device)
         if self.optics is None:
             return images, None
         return images, self.optics.select(rows).to(self.device)

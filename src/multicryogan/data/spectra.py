@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.data.preprocess import (
     Preprocessing,
     background_mask,
     below_nyquist,
-    working_images,
+    read_working,
 )
 from multicryogan.fourier import shell_index, shell_weights
 from multicryogan.imaging.noise import masked_radial_power, radial_power
@@ -20,45 +22,63 @@ from multicryogan.rng import stream
 
 SURVEYED = 20_000  # images that the spectra are measured on
 SURVEY_BATCH = 500
+OWN = 200  # images of a group that count as much as all the others' spectrum
 
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    """Mean power per mode of each shell of working images, all (D//2+1,).
+    """Mean power per mode of each shell of working images in G optics groups.
 
     Attributes:
-        rim: Outside the background radius, smoothed: noise and a little delocalised
-            signal.
-        raw: Of whole images.
+        rim: (G, D//2+1) outside the background radius, smoothed: noise and a little
+            delocalised signal.
+        raw: (G, D//2+1) of whole images.
+        share: (G,) of the particles.
     """
 
     rim: Tensor
     raw: Tensor
+    share: Tensor
+
+    @property
+    def noise(self) -> Tensor:
+        """(D//2+1,) mean noise, to which images are brought for the discriminator."""
+        return self.share @ self.rim
+
+    @property
+    def excess(self) -> Tensor:
+        """(D//2+1,) mean power beyond the noise: signal."""
+        return self.share @ (self.raw - self.rim)
+
+    def equaliser(self) -> Tensor:
+        """(G, D//2+1) factor of the transform that gives every group the mean noise."""
+        return (self.noise / self.rim.clamp(min=1e-30)).sqrt()
 
     def standard_noise(self) -> Tensor:
         """(D//2+1,) power of noise after `standardise`.
 
         Its pixels have unit variance once modes at Nyquist and beyond are gone.
         """
-        box = 2 * (len(self.rim) - 1)
-        shells = shell_index(box, like=self.rim).clamp(max=box // 2)
-        inside = below_nyquist(box).to(self.rim)
-        modes = shell_weights(box, like=self.rim) * inside
-        return self.rim * box**2 / (self.rim[shells] * modes).sum()
+        noise = self.noise
+        box = 2 * (len(noise) - 1)
+        shells = shell_index(box, like=noise).clamp(max=box // 2)
+        inside = below_nyquist(box).to(noise)
+        modes = shell_weights(box, like=noise) * inside
+        return noise * box**2 / (noise[shells] * modes).sum()
 
     def shell_snr(self) -> Tensor:
         """(D//2+1,) mean power of signal over that of noise in each shell."""
-        return (self.raw - self.rim) / self.rim
+        return self.share @ ((self.raw - self.rim) / self.rim)
 
     def snr(self) -> float:
         """Signal variance over noise variance of working images, at least 0."""
-        modes = torch.arange(1, len(self.raw) - 1).to(self.raw)
-        noise = self.rim[1:-1] @ modes
-        return max(float((self.raw[1:-1] @ modes - noise) / noise), 0.0)
+        modes = torch.arange(1, self.rim.shape[1] - 1).to(self.rim)
+        return max(float(self.excess[1:-1] @ modes / (self.noise[1:-1] @ modes)), 0.0)
 
 
 def survey(
     stack: ParticleStack,
+    group: NDArray[np.int64],
     preprocessing: Preprocessing,
     seed: int,
     device: str,
@@ -69,7 +89,8 @@ def survey(
     """Measure the spectra on random particles.
 
     Args:
-        stack: Particles.
+        stack: N particles.
+        group: (N,) optics group of each.
         preprocessing: Working box, sign and background radius.
         seed: Of the choice of particles.
         device: Where to compute.
@@ -77,24 +98,44 @@ def survey(
         most: At most so many particles are read.
 
     Returns:
-        The spectra.
+        The spectra. Those of a group of which few images were read lean towards those
+        of all.
     """
     mask = background_mask(preprocessing).to(device)
     order = torch.randperm(len(stack), generator=stream(seed, "survey"))[:most]
-    sums = torch.zeros(2, preprocessing.box // 2 + 1, device=device)
+    share = torch.from_numpy(np.bincount(group) / len(group)).float().to(device)
+    sums = torch.zeros(2, len(share), preprocessing.box // 2 + 1, device=device)
+    seen = torch.zeros_like(share)
     for rows in torch.split(order, SURVEY_BATCH):
-        raw = torch.from_numpy(stack.images(rows.numpy())).to(device)
-        images = working_images(raw, preprocessing)
-        powers = (
-            masked_radial_power(images, mask),
-            radial_power(images),
-        )
-        sums += len(rows) * torch.stack(powers)
-    rim, total = sums / len(order)
-    rim = smooth(rim)
+        images = read_working(stack, rows, preprocessing, device)
+        of_rows = group[rows.numpy()]
+        for number in np.unique(of_rows):
+            some = images[torch.from_numpy(of_rows == number).to(device)]
+            powers = masked_radial_power(some, mask), radial_power(some)
+            sums[:, number] += len(some) * torch.stack(powers)
+            seen[number] += len(some)
+    rim, raw = _steadied(sums, seen)
+    rim = torch.stack([smooth(power) for power in rim])
     if is_white:
-        rim = torch.full_like(rim, float(rim[1:-1].mean()))
-    return Spectra(rim, total)
+        rim = rim[:, 1:-1].mean(1, keepdim=True).expand_as(rim).contiguous()
+    return Spectra(rim, raw, share)
+
+
+def _steadied(sums: Tensor, seen: Tensor) -> Tensor:
+    """(2, G, S) mean powers; the shapes of small groups lean towards that of all.
+
+    Args:
+        sums: (2, G, S) of the powers of rims and whole images.
+        seen: (G,) images that were summed.
+    """
+    own = sums / seen.clamp(min=1)[:, None]
+    level = own[0, :, 1:-1].mean(-1, keepdim=True)  # of each rim
+    common = sums.sum(1) / seen.sum()
+    level = torch.where(seen[:, None] > 0, level, common[0, 1:-1].mean())
+    weight = seen[:, None] / OWN
+    all_shapes = common[:, None] / common[0, 1:-1].mean()
+    shape = (weight * own / level + all_shapes) / (weight + 1)
+    return own if len(seen) == 1 else level * shape
 
 
 def smooth(power: Tensor) -> Tensor:

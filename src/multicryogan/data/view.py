@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.preprocess import Preprocessing, standardise
+from multicryogan.fourier import low_pass, shell_index
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.ctf import ring_ctf
 
@@ -39,17 +40,26 @@ class View:
         preprocessing: How images are standardised at the working box.
         pixel_size: Å per pixel at the working box.
         shows_ctf: Whether the CTF of each real image is known.
+        equaliser: (G, D//2+1) factor of each shell that gives all optics groups the
+            same noise; none: they have.
     """
 
     preprocessing: Preprocessing
     pixel_size: float
     shows_ctf: bool
+    equaliser: Tensor | None = None
 
     def __call__(self, raw: Tensor, optics: CTFParams | None) -> Views:
         """Show (B, D, D) raw working images with optics (B,)."""
         box = self.preprocessing.box
+        if self.equaliser is not None and optics is not None:
+            factor = optics.of_group(self.equaliser)  # (B, D//2+1)
+            shells = shell_index(box, like=raw).clamp(max=box // 2)
+            raw = low_pass(raw, factor[:, shells])
         images = standardise(raw, self.preprocessing)
         if optics is None or not self.shows_ctf:
             return Views(images, images.new_ones(len(images), box // 2))
         transfer = ring_ctf(optics, box // 2, box * self.pixel_size)
+        if self.equaliser is not None:
+            transfer = transfer * optics.of_group(self.equaliser)[:, 1:]
         return Views(images, transfer.to(images))

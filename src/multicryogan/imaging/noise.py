@@ -19,7 +19,8 @@ def sample_noise(
 
     Args:
         shape: (..., D, D) shape of the images.
-        power: (D//2+1,) power of shells 0 to D // 2; the corners get the last.
+        power: (D//2+1,) power of shells 0 to D // 2, or (..., D//2+1) that of each
+            image; the corners get the last.
         generator: Stream to draw from.
 
     Returns:
@@ -30,7 +31,7 @@ def sample_noise(
         shape, generator=generator, dtype=power.dtype, device=power.device
     )
     shells = shell_index(box, like=power).clamp(max=box // 2)
-    amplitude = power.sqrt()[shells]  # (D, D//2+1)
+    amplitude = power.sqrt()[..., shells]  # (..., D, D//2+1)
     coloured: Tensor = torch.fft.irfft2(
         torch.fft.rfft2(white) * amplitude, s=(box, box)
     )
@@ -54,16 +55,22 @@ def radial_power(images: Tensor) -> Tensor:
 def masked_radial_power(images: Tensor, mask: Tensor) -> Tensor:
     """Estimate the power spectrum of noise from the masked pixels only.
 
-    The autocorrelation of the masked pixels over that of the mask is the noise's
-    autocorrelation (up to 1 / number of masked pixels, since each image's own mean is
-    removed); its transform is the power.
-
     Args:
         images: (B, D, D) images.
         mask: (D, D) 1 for the pixels to use, 0 elsewhere.
 
     Returns:
         (D//2+1,) power per mode of shells 0 to D // 2, not negative.
+    """
+    return unbiased_masked_power(images, mask).clamp(min=0)
+
+
+def unbiased_masked_power(images: Tensor, mask: Tensor) -> Tensor:
+    """Estimate as `masked_radial_power` does; few images may give negative powers.
+
+    The autocorrelation of the masked pixels over that of the mask is the noise's
+    autocorrelation (up to 1 / number of masked pixels, since each image's own mean is
+    removed); its transform is the power.
     """
     box = images.shape[-1]
     weights = mask.to(images.dtype)
@@ -73,7 +80,7 @@ def masked_radial_power(images: Tensor, mask: Tensor) -> Tensor:
     # A lag that no two masked pixels have tells nothing: taken as uncorrelated.
     correlation = torch.where(counts > 0, pairs / counts.clamp(min=1), 0.0)
     power = torch.fft.rfft2(correlation).real
-    return shell_mean(power, box).clamp(min=0)
+    return shell_mean(power, box)
 
 
 def _autocorrelation(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class CTFParams:
     amplitude_contrast: Tensor  # fraction w, 0 <= w < 1
     bfactor_angstrom2: Tensor | None = None  # none: 0
     scale: Tensor | None = None  # none: 1
+    group: Tensor | None = None  # int64 number of the optics group; none: 0
 
     def select(self, rows: Tensor) -> CTFParams:
         """Take rows, (B,) indices or a mask, of the first axis."""
@@ -32,8 +33,23 @@ class CTFParams:
         return self._map(lambda field: field.reshape(*shape))
 
     def to(self, target: torch.device | torch.dtype | str) -> CTFParams:
-        """Move every field to a device or a dtype."""
-        return self._map(lambda field: field.to(target))
+        """Move every field to a device, or those that measure to a dtype."""
+        is_dtype = isinstance(target, torch.dtype)
+        return self._map(
+            lambda field: (
+                field.to(target) if field.is_floating_point() or not is_dtype else field
+            )
+        )
+
+    def of_group(self, table: Tensor) -> Tensor:
+        """Look up (G, ...) values of groups for every particle: (..., ...).
+
+        A table of one group serves particles whose group is not known.
+        """
+        if self.group is None:
+            assert len(table) == 1
+            return table[0].expand(*self.voltage_kv.shape, *table.shape[1:])
+        return table[self.group]
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> CTFParams:
         present = {

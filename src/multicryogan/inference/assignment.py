@@ -73,10 +73,10 @@ def check_particles(stack: ParticleStack, box: int, voxel_size: float) -> None:
     Raises:
         InputError: They have another field of view, or fewer pixels.
     """
-    field, own = box * voxel_size, stack.box * stack.pixel_size
-    if abs(field - own) > 0.01 * field or stack.box < box:
+    field, own, least = box * voxel_size, stack.field_angstrom, stack.least_box
+    if abs(field - own) > 0.01 * field or least < box:
         raise InputError(
-            f"{stack.path}: images of {stack.box} pixels span {own:.1f} Å, the maps of "
+            f"{stack.path}: images of {least} pixels span {own:.1f} Å, the maps of "
             f"{box} voxels span {field:.1f} Å; give the particles that the run was "
             "trained on"
         )

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.imaging import CTFParams
 from multicryogan.inference.factors import ImageFactors, Scorer
 from multicryogan.inference.likelihood import ImageLaw
 from multicryogan.inference.manifold import Manifold
@@ -19,7 +18,6 @@ from multicryogan.inference.posterior import Placement, place
 from multicryogan.inference.search import likely_cells, search
 
 BLOCK = 2**26  # pixels of the images examined at once; a block makes all slices anew
-READ = 2**24  # pixels of the images read from disk at once
 Progress = Callable[[int, int], None]
 
 
@@ -69,7 +67,7 @@ class Examination:
         box = sampler.preprocessing.box
         scorer, parts, done = self._scorer(box), [], 0
         for some in torch.split(rows, max(1, BLOCK // box**2)):
-            images = ImageFactors.of(*read(sampler, some), self.law)
+            images = ImageFactors.of(*sampler.take(some), self.law)
             cells = likely_cells(images, self.manifold, self.tree, self.level)
             found = search(cells, images, scorer, self.tree)
             placement = place(found, self.manifold.latents, self.manifold.weights)
@@ -83,11 +81,3 @@ class Examination:
 
     def _scorer(self, box: int) -> Scorer:
         return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))
-
-
-def read(sampler: ImageSampler, rows: Tensor) -> tuple[Tensor, CTFParams | None]:
-    """Read images as the sampler does, few at a time: on disk they may be large."""
-    few = max(1, READ // sampler.stack.box**2)
-    images = torch.cat([sampler.take(some)[0] for some in torch.split(rows, few)])
-    optics = sampler.optics
-    return images, None if optics is None else optics.select(rows).to(images.device)

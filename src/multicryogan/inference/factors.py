@@ -116,11 +116,16 @@ class Scorer:
         """(n, m, V) log p(y | pose, conformation) / p(y | noise).
 
         Args:
-            images: (n, 2K) and (n, K) as of `ImageFactors.moved`.
+            images: (n, 2K) and (n, K) as of `ImageFactors.moved`. Where one image
+            comes under T shifts in turn, (n T, 2K) and (n, K).
             at: m slices.
+
+        Returns:
+            (n, m, V), or (n T, m, V).
         """
-        shape = (len(images[0]), at.count, -1)
-        linear = (images[0] @ at.linear.T).view(shape)
-        square = (images[1] @ at.products.T).view(shape)
+        linear = (images[0] @ at.linear.T).view(len(images[0]), at.count, -1)
+        square = (images[1] @ at.products.T).view(len(images[1]), at.count, -1)
         ratio = linear @ self.manifold.coefficients.T
-        return ratio.add_(square @ self.quadratic.T)
+        each = ratio.view(len(square), -1, *ratio.shape[1:])
+        each.add_((square @ self.quadratic.T)[:, None])
+        return ratio

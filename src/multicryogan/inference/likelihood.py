@@ -40,8 +40,8 @@ class ImageLaw:
     """What is known of images beside their volumes, poses and optics.
 
     Attributes:
-        noise_power: (D//2+1,) noise power per mode of each shell, orthonormal
-            transform (see imaging/noise.py).
+        noise_power: (G, D//2+1) noise power per mode of each shell in each optics
+            group, orthonormal transform (see imaging/noise.py).
         pixel_size: Å per pixel.
         max_shell: Largest |k| in Fourier pixels; modes |k| >= D / 2 are left out.
     """
@@ -218,15 +218,20 @@ def image_factors(
     """(B, 3K) what Re S, Im S and |S|² of a slice are multiplied with."""
     box, index = modes.box, modes.flat_index
     shells = shell_index(box, like=images).flatten()[index]
-    power = law.noise_power[shells]
-    if not bool((power > 0).all()):
-        shell = int(shells[~(power > 0)].min())
+    is_silent = ~(law.noise_power[:, shells] > 0).all(0)
+    if bool(is_silent.any()):
+        shell = int(shells[is_silent].min())
         raise InputError(
-            f"noise power of {float(law.noise_power[shell]):g} in shell {shell} of "
+            f"noise power of {float(law.noise_power[:, shell].min()):g} in shell "
+            f"{shell} of "
             f"{box // 2}: set max_shell below it, or use images that were not filtered"
         )
     # Each mode stands once or twice in the full transform; D² makes it orthonormal.
-    weights = shell_weights(box, like=images).flatten()[index] / (power * box**2)
+    weights = shell_weights(box, like=images).flatten()[index] / box**2  # (K,)
+    if optics is None:
+        weights = weights / law.noise_power[:1, shells]  # (1, K)
+    else:
+        weights = weights / optics.of_group(law.noise_power)[:, shells]  # (B, K)
     values = torch.fft.rfft2(images).flatten(1)[:, index]  # (B, K)
     if optics is None:
         modulation = torch.ones_like(values.real)

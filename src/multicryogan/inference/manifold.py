@@ -9,10 +9,12 @@ conformations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from multicryogan.priors import ViewLaw
 
 TINY = 1e-12
 
@@ -27,6 +29,7 @@ class Manifold:
         coefficients: (V, C) a.
         basis: (C, D, D, D) B, densities (z, y, x); the first is the mean.
         pairs: (2, P) int64 the products of basis volumes that occur, c <= d.
+        views: From where each conformation is seen.
     """
 
     latents: Tensor
@@ -34,6 +37,7 @@ class Manifold:
     coefficients: Tensor
     basis: Tensor
     pairs: Tensor
+    views: ViewLaw = field(default_factory=ViewLaw.uniform)
 
     @staticmethod
     def span(
@@ -86,6 +90,7 @@ class Manifold:
             self.coefficients.to(device),
             self.basis.to(device),
             self.pairs.to(device),
+            ViewLaw(self.views.weights.to(device)),
         )
 
 

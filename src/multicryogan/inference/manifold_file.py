@@ -11,10 +11,12 @@ from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.io import whole_file
+from multicryogan.priors.views import CELLS, ViewLaw
 from multicryogan.tables import to_dict
 
 MANIFOLD = "manifold.safetensors"
 NAMES = ("latents", "weights", "coefficients", "basis")
+VIEWS = "views"
 
 
 def save_manifold(
@@ -24,6 +26,7 @@ def save_manifold(
     from safetensors.torch import save_file
 
     tensors = {name: getattr(manifold, name).cpu().contiguous() for name in NAMES}
+    tensors[VIEWS] = manifold.views.weights.cpu().contiguous()
     header = {"config": json.dumps(to_dict(config)), "voxel_size": repr(voxel_size)}
     with whole_file(folder / MANIFOLD) as path:
         save_file(tensors, path, header)
@@ -47,6 +50,7 @@ def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             parts: dict[str, Tensor] = {name: file.get_tensor(name) for name in NAMES}
+            views = file.get_tensor(VIEWS)
         config = run_config(json.loads(header["config"]))
         voxel_size = float(header["voxel_size"])
         count = len(parts["basis"])
@@ -54,10 +58,13 @@ def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
         shapes = (parts["coefficients"].shape, parts["weights"].shape)
         if shapes != ((conformations, count), (conformations,)):
             raise ValueError("its tensors do not fit each other")
+        if views.shape[1:] != (CELLS,) or len(views) not in (1, conformations):
+            raise ValueError("its directions do not fit its conformations")
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error}; give a folder of refine"
         ) from None
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is no manifold of multicryogan: {error}") from None
-    return Manifold(**parts, pairs=all_pairs(count)), config, voxel_size
+    manifold = Manifold(**parts, pairs=all_pairs(count), views=ViewLaw(views))
+    return manifold, config, voxel_size

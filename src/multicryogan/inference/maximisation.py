@@ -32,6 +32,7 @@ from multicryogan.inference.manifold import Manifold
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.posterior import Placement
 from multicryogan.inference.search import Cells, Division, divide
+from multicryogan.priors.views import CELLS, view_cells
 
 RIDGE = 0.1  # of the mean precision of a shell: without it steps overshoot in gaps
 
@@ -44,6 +45,8 @@ class Sums:
         gradient: (G, 2C) of Q with respect to the table of the basis.
         precision: (D * D * (D//2+1), P) ρ, both orders of a pair in one.
         weights: (V,) posterior weight of each conformation.
+        views: (V, K) of it, by direction.
+        shift_square: Posterior mean of |shift|² in px², summed over the images.
         log_likelihood: Of all images, in nats over noise alone.
         images: Their number.
     """
@@ -51,6 +54,8 @@ class Sums:
     gradient: Tensor
     precision: Tensor
     weights: Tensor
+    views: Tensor
+    shift_square: float = 0.0
     log_likelihood: float = 0.0
     images: int = 0
 
@@ -64,6 +69,7 @@ class Sums:
             gradient=torch.zeros_like(scorer.table),
             precision=zeros(box * box * (box // 2 + 1), pairs),
             weights=zeros(len(scorer.manifold.latents)),
+            views=zeros(len(scorer.manifold.latents), CELLS),
         )
 
 
@@ -83,16 +89,21 @@ def accumulate(
     prior = manifold.weights.log() - math.log(found.poses)
     rows, own_rows = cells.divided(tree)
     evidence = placement.log_likelihood.to(prior)[rows.image]
+    distance = rows.shift_px.square().sum(1).to(prior)
     offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
     for division in divide(cells, own_rows, scorer, tree):
-        parts = []
-        for _, row, slices in division.cells():
-            own = rows.factors(images, row)
-            weight = scorer.log_ratios(own, slices)
+        parts, mass = [], []
+        for own, row, slices in division.cells():
+            factors = rows.factors(images, row)
+            weight = scorer.log_ratios(factors, slices)
+            weight += division.log_prior[own]
             weight.add_(offset[row][:, None]).exp_()  # (n, 8, V)
+            mass.append(weight.sum(0))
+            sums.shift_square += float(weight.sum((1, 2)) @ distance[row])
             linear = (weight @ manifold.coefficients).flatten(1)
             square = (weight @ scorer.quadratic).flatten(1)
-            parts.append((linear.T @ own[0], square.T @ own[1]))
+            parts.append((linear.T @ factors[0], square.T @ factors[1]))
+        sums.views.index_add_(1, view_cells(division.rotation), torch.cat(mass).T)
         data, seen = (torch.cat(part) for part in zip(*parts, strict=True))
         _add(sums, division, data, seen, scorer)
     sums.weights += placement.conformation_weight.sum(0)

@@ -8,7 +8,7 @@ about the corners of a cube a quarter of its spacing away. Pose p has the childr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -19,7 +19,7 @@ from multicryogan.inference.shifts import CENTRED, ShiftTree
 from multicryogan.rotations import super_fibonacci
 
 CHILDREN = 8
-ROOTS = 4_608
+ROOTS = 576
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PoseTree:
 
     def with_shifts(self, sigma_px: float, box: int) -> PoseTree:
         """Search shifts as well, of this standard deviation along each axis."""
-        return PoseTree(self.roots, ShiftTree.of(sigma_px, box, self.shell(0)))
+        return replace(self, shifts=ShiftTree.of(sigma_px, box, self.shell(0)))
 
     def count(self, level: int) -> int:
         """Count the rotations of a level."""

@@ -25,6 +25,7 @@ from multicryogan.inference.refinement import Refinement, State, sphere
 from multicryogan.inference.starts import generator_start, random_start
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
 from multicryogan.networks import Generator
+from multicryogan.priors import ViewLaw
 from multicryogan.rng import Shard
 from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
@@ -125,10 +126,10 @@ def refine_run(
     stage = open_stage(config, stack, sign, generator.box, Shard(), device)
     work = open_work(stage, config, settings)
     made_for = describe_work(generator, settings, stack)
-    found = _read_checkpoint(output, made_for, device)
+    found = _read_checkpoint(output, made_for, work.tree, device)
     if found is None:
         latents = latent_grid(config, settings.conformations)
-        excess = stage.spectra.raw - stage.spectra.rim
+        excess = stage.spectra.excess
         found = _begin(work, generator, latents, excess)
         _write_checkpoint(output, found, made_for)
     state, start, scores = found
@@ -139,7 +140,8 @@ def refine_run(
     half_maps = half_volumes(state)
     curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
-    pose_nats = math.log(work.tree.count(work.tree.levels(last_shell)))
+    level = state.tree.levels(last_shell)
+    pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
     if work.symmetry.has_motion:  # which of the symmetric poses, nothing can tell
         pose_nats -= math.log(work.symmetry.order)
     refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
@@ -257,7 +259,10 @@ def write_refined(
         for half in (0, 1):
             path = output / f"{name}_half{half + 1}_unfil.mrc"
             write_volume(path, refined.half_maps[half, number], voxel_size)
-    save_manifold(output, manifold, config, voxel_size)
+    sigma_angstrom = state.tree.shifts.sigma_px * voxel_size
+    imaging = dataclasses.replace(config.imaging, shift_sigma_angstrom=sigma_angstrom)
+    learned = dataclasses.replace(config, imaging=imaging)
+    save_manifold(output, manifold, learned, voxel_size)
     shells = list(range(refined.last_shell + 1))
     table: dict[str, list[Any]] = {"shell": shells}
     for number, curve in enumerate(refined.curves, start=1):
@@ -269,6 +274,7 @@ def write_refined(
         "held_out_log_likelihood_of_starts": refined.scores,
         "settings": to_dict(settings),
         "voxel_size": voxel_size,
+        "shift_sigma_angstrom": sigma_angstrom,
         "gold_standard_resolution_angstrom": [
             value if math.isfinite(value) else None
             for value in refined.resolutions_angstrom
@@ -300,7 +306,7 @@ def _begin(
         starts["random"], scores["random tries"] = random_start(work, latents, excess)
     states = {name: work.begin(start) for name, start in starts.items()}
     for name, state in states.items():
-        scores[name] = work.held_out(state.manifold, state.shell)
+        scores[name] = work.held_out(state.manifold, state.shell, state.tree)
     best = max(states, key=lambda name: scores[name] or 0.0)
     return states[best], best, scores
 
@@ -315,6 +321,7 @@ def _write_checkpoint(
         "start": start,
         "scores": scores,
         "history": list(state.history),
+        "shift_sigma_px": state.tree.shifts.sigma_px,
     }
     tensors = {
         "latents": first.latents,
@@ -322,6 +329,7 @@ def _write_checkpoint(
         "coefficients": first.coefficients,
         "basis": torch.stack([half.basis for half in state.halves]),
         "maxima": state.maxima,
+        "views": first.views.weights,
     }
     save_checkpoint(
         output,
@@ -335,7 +343,7 @@ def _write_checkpoint(
 
 
 def _read_checkpoint(
-    output: Path, made_for: dict[str, Any], device: str
+    output: Path, made_for: dict[str, Any], tree: PoseTree, device: str
 ) -> tuple[State, str, dict[str, Any]] | None:
     """Read the newest whole checkpoint; None if there is none."""
     stored = load_checkpoint(output, device)
@@ -354,6 +362,7 @@ def _read_checkpoint(
             stored["coefficients"],
             basis,
             all_pairs(stored["basis"].shape[1]).to(device),
+            ViewLaw(stored["views"]),
         )
         for basis in stored["basis"]
     )
@@ -362,6 +371,10 @@ def _read_checkpoint(
         shell=stored["shell"],
         halves=(first, second),
         maxima=stored["maxima"],
+        tree=dataclasses.replace(
+            tree,
+            shifts=dataclasses.replace(tree.shifts, sigma_px=facts["shift_sigma_px"]),
+        ),
         history=tuple(facts["history"]),
     )
     return state, facts["start"], facts["scores"]

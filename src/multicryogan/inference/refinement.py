@@ -35,6 +35,7 @@ from multicryogan.inference.maximisation import (
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.spacing import respace
 from multicryogan.inference.symmetric import in_all_poses
+from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
@@ -50,6 +51,7 @@ class State:
         shell: Last shell of the next iteration.
         halves: The manifold of each half; latents, weights and pairs are shared.
         maxima: (2, C, D, D, D) basis volumes before the prior weighed on them.
+        tree: Poses, and shifts as wide as they were found to be.
         history: One record per iteration.
     """
 
@@ -57,6 +59,7 @@ class State:
     shell: int
     halves: tuple[Manifold, Manifold]
     maxima: Tensor
+    tree: PoseTree
     history: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -72,11 +75,11 @@ class Refinement:
 
     Attributes:
         sampler: Reads the images at the working box.
-        noise_power: (D//2+1,) per mode and shell, see `ImageLaw`.
+        noise_power: (G, D//2+1) per group and shell, see `ImageLaw`.
         pixel_size: Å.
         rows: Rows of each half, and those that neither sees.
         config: Of the refinement.
-        tree: Poses.
+        tree: Poses to begin with.
         symmetry: Of the mean, and of the motions or not.
     """
 
@@ -105,17 +108,18 @@ class Refinement:
         radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
         basis = levelled(from_spectrum(spectrum * (radius <= shell)))
         start = dataclasses.replace(manifold, basis=basis)
-        return State(0, shell, (start, start), torch.stack((basis, basis)))
+        maxima = torch.stack((basis, basis))
+        return State(0, shell, (start, start), maxima, self.tree)
 
     def law(self, shell: int) -> ImageLaw:
         """Law of the images up to a shell."""
         return ImageLaw(self.noise_power, self.pixel_size, shell)
 
-    def held_out(self, manifold: Manifold, shell: int) -> float | None:
+    def held_out(self, manifold: Manifold, shell: int, tree: PoseTree) -> float | None:
         """Mean log-likelihood of the images that neither half sees, in nats."""
         if not len(self.rows[2]):
             return None
-        look = Examination(manifold, self.law(shell), self.tree)
+        look = Examination(manifold, self.law(shell), tree)
         placement = look.place(self.sampler, self.rows[2])
         return float(placement.log_likelihood.double().mean())
 
@@ -126,7 +130,7 @@ class Refinement:
         start = time.monotonic()
         sums = []
         for half, manifold in enumerate(state.halves):
-            look = Examination(manifold, self.law(state.shell), self.tree)
+            look = Examination(manifold, self.law(state.shell), state.tree)
             own = look.empty_sums(self.box)
             name = f"iteration {state.iteration + 1}, half {half + 1}"
             look.place(
@@ -138,6 +142,9 @@ class Refinement:
             sums.append(own)
         basis, maxima, agreement = self._maximise(state, sums)
         spaced = respace(state.halves[0], sums[0].weights + sums[1].weights)
+        if self.config.views == "learned":
+            views = ViewLaw.of_counts(sums[0].views + sums[1].views)
+            spaced = dataclasses.replace(spaced, views=views)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
         good = int(below[0]) if len(below) else state.shell
@@ -146,13 +153,15 @@ class Refinement:
             shell=min(max(state.shell, good + AHEAD), self.last_shell),
             halves=(halves[0], halves[1]),
             maxima=maxima,
+            tree=self._refitted(state, sums),
             history=state.history,
         )
         record = {
             "iteration": after.iteration,
             "shell": state.shell,
             "log_likelihood": [own.log_likelihood / own.images for own in sums],
-            "held_out": self.held_out(after.manifold, after.shell),
+            "held_out": self.held_out(after.manifold, after.shell, after.tree),
+            "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),
             "seconds": time.monotonic() - start,
         }
@@ -171,6 +180,14 @@ class Refinement:
         radius = frequency_radius(self.box, 3, like=volumes)
         seen = (radius > 0) & (radius <= modes.radius)
         return dataclasses.replace(estimate, spectrum=to_spectrum(volumes) * seen)
+
+    def _refitted(self, state: State, sums: list[Sums]) -> PoseTree:
+        """Fit the width of the shifts to both halves."""
+        images = sum(own.images for own in sums)
+        square = sum(own.shift_square for own in sums) / images
+        level = state.tree.levels(state.shell)
+        shifts = state.tree.shifts.refitted(square, level)
+        return dataclasses.replace(state.tree, shifts=shifts)
 
     def _maximise(
         self, state: State, sums: list[Sums]

@@ -19,7 +19,9 @@ from multicryogan.inference.likelihood import LEAST_LOG, PosePosterior
 from multicryogan.inference.manifold import Manifold
 from multicryogan.inference.poses import CHILDREN, PoseTree
 
-DROP = 9.0  # nats below the best cell at which a cell is left out, or ...
+# Nats below the best cell at which a cell is left out, of the first grid, whose few
+# modes tell little, and of finer ones; or ...
+DROP = (13.0, 9.0)
 SLACK = 0.25  # ... share of the best cell, as far as a grid is too coarse for it
 MOST_CELLS = 1_024  # of one image that are divided
 SLICES_AT_ONCE = 64
@@ -93,12 +95,14 @@ class Division:
         poses: (m,) of the next level, eight of each cell.
         rotation: (m, 3, 3) of these.
         slices: Of these.
+        log_prior: (m, V) of these, over uniform poses.
         rows: Per cell the (n,) rows that it may hold, each once.
     """
 
     poses: Tensor
     rotation: Tensor
     slices: SliceFactors
+    log_prior: Tensor
     rows: tuple[Tensor, ...]
 
     def cells(self) -> Iterator[tuple[slice, Tensor, SliceFactors]]:
@@ -144,7 +148,8 @@ def divide(
         poses = (parents[some, None] * CHILDREN + corner).flatten()
         rotation = tree.rotations(poses, cells.level + 1)
         own = tuple(part.flatten() for part in per_cell[some])
-        yield Division(poses, rotation, scorer.slices(rotation), own)
+        log_prior = scorer.manifold.views.log_density(rotation)
+        yield Division(poses, rotation, scorer.slices(rotation), log_prior, own)
 
 
 @torch.no_grad()
@@ -164,7 +169,7 @@ def search(
     for division in divide(cells, own_rows, scorer, tree):
         for own, row, slices in division.cells():
             ratio = scorer.log_ratios(rows.factors(images, row), slices)
-            ratio += rows.log_prior[row, None, None]
+            ratio += rows.log_prior[row, None, None] + division.log_prior[own]
             highest, where = ratio.max(1)  # (n, V)
             here = division.poses[own][where]
             pose[row] = torch.where(highest > best[row], here, pose[row])
@@ -224,35 +229,36 @@ def _likely_roots(images: ImageFactors, scorer: Scorer, tree: PoseTree) -> Cells
     """Compare images with all cells of level 0."""
     device = images.linear.device
     every = torch.arange(tree.count(0), device=device)
-    conformations = len(scorer.manifold.latents)
-    parts = [
-        scorer.slices(tree.rotations(some, 0))
-        for some in torch.split(every, SLICES_AT_ONCE)
-    ]
+    parts, views = [], scorer.manifold.views
+    for some in torch.split(every, SLICES_AT_ONCE):
+        rotation = tree.rotations(some, 0)
+        parts.append((scorer.slices(rotation), views.log_density(rotation)))
     shifts = tree.shifts.roots.to(images.linear)
     prior = tree.shifts.log_prior(shifts, 0)
-    block = max(1, SCORES_AT_ONCE // (SLICES_AT_ONCE * conformations * len(shifts)))
+    count, conformations = len(shifts), len(scorer.manifold.latents)
+    block = max(1, SCORES_AT_ONCE // (SLICES_AT_ONCE * conformations * count))
     kept = []
     for rows in torch.split(torch.arange(len(images), device=device), block):
-        columns = []
-        for shift, log_prior in zip(shifts, prior, strict=True):
-            moves = shift.expand(len(rows), 2) if tree.shifts.children > 1 else None
-            own = images.moved(rows, moves)
-            columns += [
-                scorer.log_ratios(own, part).amax(2).add_(log_prior) for part in parts
-            ]
-        best = torch.cat(columns, dim=1)  # (n, T M)
-        near = best > _least(best.amax(1, keepdim=True))
-        value, cell = best.topk(min(MOST_CELLS, int(near.sum(1).max())), dim=1)
-        near = value > _least(value[:, :1])
+        moves = shifts.repeat(len(rows), 1) if tree.shifts.children > 1 else None
+        linear, _ = images.moved(rows.repeat_interleave(count), moves)
+        own = (linear, images.squares[rows])
+        columns = [
+            scorer.log_ratios(own, part).add_(density).amax(2)
+            for part, density in parts
+        ]
+        best = torch.cat(columns, dim=1).view(len(rows), count, -1)
+        best = best.add_(prior[:, None]).flatten(1)  # (n, T M)
+        least = _least(best.amax(1, keepdim=True), 0)
+        value, cell = best.topk(min(MOST_CELLS, int((best > least).sum(1).max())), 1)
+        near = value > least
         kept.append((rows[:, None].expand_as(cell)[near], cell[near]))
     image, cell = (torch.cat(part) for part in zip(*kept, strict=True))
     return _sorted(0, image, cell % len(every), cell // len(every))
 
 
-def _least(best: Tensor) -> Tensor:
-    """Log ratio that a cell must reach beside the best one of its image."""
-    return best - (SLACK * best).clamp(min=DROP)
+def _least(best: Tensor, level: int) -> Tensor:
+    """Log ratio that a cell of a level must reach beside the best one of its image."""
+    return best - (SLACK * best).clamp(min=DROP[min(level, 1)])
 
 
 def _likely_children(
@@ -264,6 +270,7 @@ def _likely_children(
     for division in divide(cells, own_rows, scorer, tree):
         for own, row, slices in division.cells():
             ratio = scorer.log_ratios(rows.factors(images, row), slices)
+            ratio += division.log_prior[own]
             best = ratio.amax(2) + rows.log_prior[row, None]
             pose = division.poses[own].expand_as(best)
             found.append((row[:, None].expand_as(best), pose, best))
@@ -274,7 +281,7 @@ def _likely_children(
     image = rows.image[row]
     peak = best.new_full((len(images),), -torch.inf)
     peak.scatter_reduce_(0, image, best, "amax")
-    kept = best > _least(peak)[image]
+    kept = best > _least(peak, cells.level + 1)[image]
     shift = rows.cell[row]
     return _sorted(cells.level + 1, image[kept], pose[kept], shift[kept])
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 REACH = 2.5  # standard deviations that are searched
+NONE_PX = 0.3  # standard deviation below which particles are taken as centred
 STEP = 0.4  # spacing of the first grid times its last shell, of the box
 
 
@@ -60,6 +61,25 @@ class ShiftTree:
             sign = torch.stack((child // 2, child % 2), dim=1) * 2 - 1
             places = places + sign * (self.spacing_px / 2 ** (depth + 1))
         return places
+
+    def refitted(self, shift_square: float, level: int) -> ShiftTree:
+        """Fit the standard deviation to a mean |shift|² in px² over cells of a level.
+
+        Cells blur shifts evenly: a twelfth of their spacing squared along each axis
+        (Sheppard). Shifts that a cell cannot tell from none are none.
+        """
+        if self.sigma_px <= 0:
+            return self
+        blur = (self.spacing_px / 2**level) ** 2 / 12
+        sigma_px = math.sqrt(max(shift_square / 2 - blur, 0.0))
+        return replace(self, sigma_px=sigma_px if sigma_px > NONE_PX else 0.0)
+
+    def nats(self, level: int) -> float:
+        """Measure what it takes to name a cell of a level: the entropy of the prior."""
+        if self.sigma_px <= 0:
+            return 0.0
+        cells = 2 * math.pi * math.e * (self.sigma_px * 2**level / self.spacing_px) ** 2
+        return max(math.log(cells), 0.0)
 
     def log_prior(self, shift_px: Tensor, level: int) -> Tensor:
         """(N,) log probability of the cells about shifts (N, 2)."""

@@ -22,12 +22,10 @@ from multicryogan.inference.maximisation import (
     from_spectrum,
     to_spectrum,
 )
-from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import Refinement, in_sphere, weighed
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 
-COARSE = 576  # rotations, enough for the first shells
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
@@ -71,8 +69,6 @@ def random_start(
     maps: list[Manifold] = []
     scores: list[float | None] = []
     rows = work.rows[0][:MAP_IMAGES]
-    sigma_px = work.tree.shifts.sigma_px
-    tree = PoseTree(COARSE).with_shifts(sigma_px, work.box)
     for attempt in range(config.restarts):
         draws = stream(config.seed, "random start", step=attempt)
         blob = _blob(work, signal_power, draws)[None]
@@ -80,7 +76,7 @@ def random_start(
             latents[:1], torch.ones(1), torch.ones(1, 1), blob, all_pairs(1)
         ).to(work.noise_power.device)
         for shell in _shells(MAP_SHELLS, work):
-            one = ascend(work, one, rows, shell, tree)
+            one = ascend(work, one, rows, shell)
         maps.append(one)
         scores.append(_score(work, one))
     best = _best(maps, scores)
@@ -94,19 +90,15 @@ def random_start(
             some = _faint_motion(some, latents, components, draws)
             some = replace(some, basis=work.symmetry.impose(some.basis))
             for shell in _shells(shells, work):
-                some = ascend(
-                    work, some, work.rows[0][:MOTION_IMAGES], shell, work.tree
-                )
+                some = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell)
         motions.append(some)
         scores.append(_score(work, some))
     return _best([*maps, *motions], scores), scores
 
 
-def ascend(
-    work: Refinement, manifold: Manifold, rows: Tensor, shell: int, tree: PoseTree
-) -> Manifold:
+def ascend(work: Refinement, manifold: Manifold, rows: Tensor, shell: int) -> Manifold:
     """Do one iteration without halves: the prior is the power beyond the noise."""
-    look = Examination(manifold, work.law(shell), tree)
+    look = Examination(manifold, work.law(shell), work.tree)
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
     estimate = work.maximum(manifold, sums, shell)
@@ -124,7 +116,8 @@ def _own_power(estimate: Estimate) -> Tensor:
 
 
 def _score(work: Refinement, manifold: Manifold) -> float | None:
-    score = work.held_out(manifold, min(MAP_SHELLS[-1], work.last_shell))
+    shell = min(MAP_SHELLS[-1], work.last_shell)
+    score = work.held_out(manifold, shell, work.tree)
     return score if score is not None and math.isfinite(score) else None
 
 

@@ -1,6 +1,6 @@
 """Symmetry in the M-step: an image of a symmetric volume counts in all its poses.
 
-Where the volume is symmetric, each of its images is as likely at all |G| symmetric
+Where the volume is symmetric, each of its images says the same at all |G| symmetric
 poses, so the sums of the E-step are taken over all of these. Where only the mean is
 symmetric, its step is taken apart from that of the motions: ρ between them is left out.
 It is small, as coefficients are zero on average, and at rest nothing is lost by it: the

@@ -50,7 +50,7 @@ def cryodrgn_tables(
     rotation: Tensor,
     shift_angstrom: Tensor,
     latent: Tensor,
-    box: int,
+    boxes: NDArray[np.int64],
     pixel_size: Floats,
     optics: CTFParams | None,
 ) -> CryodrgnTables:
@@ -60,14 +60,14 @@ def cryodrgn_tables(
         rotation: (N, 3, 3) matrices A, r_image = A r_volume.
         shift_angstrom: (N, 2) (x, y) where the particles sit.
         latent: (N, d) latents.
-        box: Side of the images in pixels.
+        boxes: (N,) side of each image in pixels.
         pixel_size: (N,) Å per pixel of the images.
         optics: Optics of each particle, fields (N,), or None.
     """
-    field_angstrom = box * pixel_size[:, None]
+    field_angstrom = (boxes * pixel_size)[:, None]
     ctf = None
     if optics is not None:
-        columns = [np.full(len(pixel_size), box), pixel_size]
+        columns = [boxes, pixel_size]
         columns += [getattr(optics, name).numpy() for name in _OPTICS]
         ctf = np.stack(columns, axis=1).astype(np.float32)
     return CryodrgnTables(

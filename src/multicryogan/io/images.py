@@ -1,26 +1,33 @@
-"""Images of many stack files, memory-mapped and read by row."""
+"""Images of many stack files, read by row.
+
+A read of just the bytes that are asked for costs the same in a file of any size. Pages
+of a memory map would count as memory of the process, and reading them ahead, which
+suits a file that is read in order, takes many times as long as the rows drawn.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multicryogan.errors import InputError
-from multicryogan.io.mrc_header import MrcHeader, map_values, read_header
+from multicryogan.io.mrc_header import MrcHeader, read_header
 from multicryogan.io.rows import ParticleRows, first_true
 
-_OPEN_FILES = 16
 _FOLDERS_NAMED = 6
 
 
 class ImageFiles:
     """Find the stacks of particles and read rows of them.
 
-    Nothing is opened before it is needed, and at most a few files are open at once.
+    A file is open only while its images are read.
     """
 
     def __init__(self, rows: ParticleRows, datadir: Path | None) -> None:
@@ -29,7 +36,6 @@ class ImageFiles:
         self._folders = _search_folders(rows.path, datadir)
         self._basenames = Counter(_basename(name) for name in rows.stack_names)
         self._headers: dict[int, MrcHeader] = {}
-        self._maps: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
     def header(self, stack: int) -> MrcHeader:
         """Header of a stack by its number; the file is looked for now."""
@@ -77,6 +83,11 @@ class ImageFiles:
                 found.append(str(error))
         return tuple(found)
 
+    def bytes_on_disk(self) -> int:
+        """Size of all stacks together."""
+        stacks = range(len(self._rows.stack_names))
+        return sum(self.header(k).path.stat().st_size for k in stacks)
+
     def notes(self) -> tuple[str, ...]:
         """Oddities of the headers read so far, one line each."""
         untidy = [
@@ -91,36 +102,48 @@ class ImageFiles:
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read (B, D, D) images of rows, in the order asked for, signs applied."""
-        stacks = self._rows.stack[rows]
-        first = self.header(int(stacks[0] if len(rows) else self._rows.stack[0]))
+        first = self.header(int(self._rows.stack[rows[0] if len(rows) else 0]))
         box = first.shape[-1]
         images = np.empty((len(rows), box, box), np.float32)
-        for stack in np.unique(stacks):
-            here = np.flatnonzero(stacks == stack)
-            header = self.header(int(stack))
+        for header, places in self._by_stack(rows):
             if header.shape[-1] != box:
                 raise InputError(
                     f"{header.path} has a box of {header.shape[-1]} pixels, "
                     f"{first.path} of {box}; give particles of one box"
                 )
-            counts = np.full(len(here), header.shape[0])
-            self._check_index(rows[here], counts)
-            index = self._rows.image_index[rows[here]]
-            order = np.argsort(index, kind="stable")
-            images[here[order]] = _take(self._map(int(stack)), index[order])
+            self._check_index(rows[places], np.full(len(places), header.shape[0]))
+            index = self._rows.image_index[rows[places]]
+            _read_images(header, index, images, places)
         self._check_finite(rows, images)
         images *= self._rows.sign[rows][:, None, None]
         return images
 
-    def _map(self, stack: int) -> NDArray[Any]:
-        """Memory map of a stack, kept until others push it out."""
-        if stack in self._maps:
-            self._maps.move_to_end(stack)
-            return self._maps[stack]
-        values = self._maps[stack] = map_values(self.header(stack))
-        if len(self._maps) > _OPEN_FILES:
-            self._maps.popitem(last=False)
-        return values
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Have the system fetch the images of rows while something else is computed.
+
+        They come into its page cache, which is no memory of this process. Whatever is
+        wrong with them is reported when they are read.
+        """
+        if sys.platform != "linux":
+            return
+        for header, places in self._by_stack(rows):
+            index, size = self._rows.image_index[rows[places]], _image_bytes(header)
+            with suppress(OSError), header.path.open("rb", buffering=0) as file:
+                for offset in _offsets(header, index):
+                    os.posix_fadvise(
+                        file.fileno(), offset, size, os.POSIX_FADV_WILLNEED
+                    )
+
+    def _by_stack(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[MrcHeader, NDArray[np.int64]]]:
+        """Yield each stack and the places in `rows` of its images, in its order."""
+        stacks = self._rows.stack[rows]
+        order = np.lexsort((self._rows.image_index[rows], stacks))
+        starts = np.flatnonzero(np.diff(stacks[order])) + 1
+        for places in np.split(order, starts):
+            if len(places):
+                yield self.header(int(stacks[places[0]])), places
 
     def _check_index(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         """Refuse rows that point behind the end of a stack of `counts` images."""
@@ -178,8 +201,37 @@ def _basename(name: str) -> str:
     return PurePosixPath(name).name
 
 
-def _take(values: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
-    """Images at sorted indices: one slice when they are consecutive."""
-    if (np.diff(index) == 1).all():
-        return values[int(index[0]) : int(index[-1]) + 1]
-    return values[index]
+def _read_images(
+    header: MrcHeader,
+    index: NDArray[np.int64],
+    images: NDArray[np.float32],
+    places: NDArray[np.int64],
+) -> None:
+    """Read images `index` of a stack to `places` of `images`."""
+    image = np.empty(header.shape[1:], header.dtype)
+    try:
+        with header.path.open("rb", buffering=0) as file:
+            for offset, place in zip(
+                _offsets(header, index), places.tolist(), strict=True
+            ):
+                file.seek(offset)
+                found = file.readinto(image.data)
+                if found != image.nbytes:
+                    raise InputError(
+                        f"{header.path} became shorter while it was read; copy or make "
+                        "the file again"
+                    )
+                images[place] = image
+    except OSError as error:
+        raise InputError(f"cannot read {header.path}: {error.strerror}") from error
+
+
+def _offsets(header: MrcHeader, index: NDArray[np.int64]) -> list[int]:
+    """Where images of a stack begin, in bytes."""
+    offsets: list[int] = (header.offset + index * _image_bytes(header)).tolist()
+    return offsets
+
+
+def _image_bytes(header: MrcHeader) -> int:
+    """Bytes of one image of a stack."""
+    return header.shape[1] * header.shape[2] * header.dtype.itemsize

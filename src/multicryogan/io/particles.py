@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,8 @@ from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_tru
 
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
 _RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
+_GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
+_READ = 2**22  # pixels read at once: images on disk may be large
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
 
 
@@ -66,6 +70,18 @@ def read_particles(
     return ParticleStack(rows, datadir, optics)
 
 
+class ImageGrid(NamedTuple):
+    """The pixels that some of the particles share."""
+
+    box: int
+    pixel_size: float  # Å
+
+    @property
+    def field_angstrom(self) -> float:
+        """Side of the images in Å."""
+        return self.box * self.pixel_size
+
+
 class ParticleStack:
     """N particle images with what their file says about each.
 
@@ -83,6 +99,7 @@ class ParticleStack:
         optics: OpticsOverride | None = None,
     ) -> None:
         """Join rows with the optics that the user gave."""
+        self._given = datadir, optics
         given = (optics or OpticsOverride()).values()
         self.path = rows.path
         self.table: pd.DataFrame = rows.table
@@ -90,6 +107,7 @@ class ParticleStack:
         self.sign: NDArray[np.float32] = rows.sign
         self._rows = rows
         self._files = ImageFiles(rows, None if datadir is None else Path(datadir))
+        self._all = np.arange(len(rows.stack))
         self._values = dict(rows.values)
         for name, value in given.items():
             self._values[name] = np.full(len(rows.stack), value)
@@ -139,6 +157,54 @@ class ParticleStack:
             )
         return float(sizes[0])
 
+    @cached_property
+    def grids(self) -> tuple[ImageGrid, ...]:
+        """Every pair of box and pixel size that occurs."""
+        return self._sort_grids()[0]
+
+    @cached_property
+    def grid_of_row(self) -> NDArray[np.int64]:
+        """(N,) which of `grids` each image has."""
+        return self._sort_grids()[1]
+
+    @property
+    def field_angstrom(self) -> float:
+        """Smallest side of the images in Å: what all of them show."""
+        return min(grid.field_angstrom for grid in self.grids)
+
+    @property
+    def least_box(self) -> int:
+        """Pixels that the common field of view has in the coarsest images."""
+        field = self.field_angstrom
+        return min(round(field / grid.pixel_size) for grid in self.grids)
+
+    @cached_property
+    def optics_group(self) -> NDArray[np.int64]:
+        """(N,) number of the optics group, and of the grid, of each particle."""
+        columns = [
+            pd.factorize(self.table[name])[0]
+            for name in _GROUP_COLUMNS
+            if name in self.table.columns
+        ]
+        keys = np.stack([*columns, self.grid_of_row], axis=1)
+        group: NDArray[np.int64] = np.unique(keys, axis=0, return_inverse=True)[1]
+        return group
+
+    def _sort_grids(self) -> tuple[tuple[ImageGrid, ...], NDArray[np.int64]]:
+        """Tell grids apart; pixel sizes that differ by rounding are the same."""
+        sizes, boxes = self.pixel_sizes, self.boxes
+        found, place = np.unique(sizes, return_inverse=True)
+        steps = np.cumsum(np.diff(np.log(found), prepend=np.log(found[0])) > _SPREAD)
+        keys = np.stack((boxes, steps[place]), axis=1)
+        _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        grids = tuple(ImageGrid(int(boxes[i]), float(sizes[i])) for i in first)
+        return grids, row
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of all stacks together, also of images that no row names."""
+        return self._files.bytes_on_disk()
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Oddities met while reading, one line each."""
@@ -163,12 +229,36 @@ class ParticleStack:
         Raises:
             InputError: A missing or truncated stack, an index beyond its end, NaN.
         """
-        return self._files.read(np.atleast_1d(np.arange(len(self))[_as_index(rows)]))
+        return self._files.read(self._numbers(rows))
+
+    def expect(self, rows: Sequence[int] | ArrayLike | Tensor | slice) -> None:
+        """Have the system fetch images that will be asked for soon, where it can."""
+        self._files.expect(self._numbers(rows))
+
+    def select(self, rows: NDArray[np.int64]) -> ParticleStack:
+        """Keep (n,) rows, in the order given."""
+        return ParticleStack(self._rows.select(rows), *self._given)
+
+    def images_by_grid(
+        self, rows: Tensor
+    ) -> Iterator[tuple[Tensor, int, NDArray[np.float32]]]:
+        """Read rows (B,) of several boxes and pixel sizes, few at a time.
+
+        Yields:
+            Some of the rows (b,) that have one grid, its number, their images
+            (b, D, D).
+        """
+        grid = self.grid_of_row[rows.numpy()]
+        for number in np.unique(grid):
+            few = max(1, _READ // self.grids[number].box ** 2)
+            places = torch.from_numpy(np.flatnonzero(grid == number))
+            for here in torch.split(places, few):
+                yield here, int(number), self.images(rows[here])
 
     def check_files(self) -> None:
         """Raise InputError unless every image named is there and of one size."""
         self._files.check()
-        _ = self.box, self.pixel_size
+        _ = self.grids
 
     def file_problems(self) -> tuple[str, ...]:
         """Say what is wrong with each stack, one line each; nothing when all is well.
@@ -220,6 +310,12 @@ class ParticleStack:
         if shift is None and self._rows.shift_px is not None:
             shift = self._rows.shift_px * self.pixel_sizes[:, None]
         return self._pose(shift, "the shift")
+
+    def _numbers(
+        self, rows: Sequence[int] | ArrayLike | Tensor | slice
+    ) -> NDArray[np.int64]:
+        """(B,) numbers of rows, counted from the start."""
+        return np.atleast_1d(self._all[_as_index(rows)])
 
     def _optic(self, name: str, default: Floats | None = None) -> Tensor:
         """One (N,) column of optics as float32, checked."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.errors import InputError
-from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes, numbers
+from multicryogan.io.rows import Floats, ParticleRows, first_true, numbers
 from multicryogan.io.star import StarFile, read_star
 from multicryogan.rotations import euler_to_matrix, matrix_to_euler
 
@@ -133,26 +133,21 @@ def _image_names(
     path: Path, table: pd.DataFrame
 ) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.int64]]:
     """Split `000001@stack.mrcs` into stack code, stack names and index from 0."""
-    texts = [str(text) for text in table["rlnImageName"].tolist()]
-    parts = [text.partition("@") for text in texts]
-    # Without "@" the file is a single image.
-    heads = ["1" if not at else head for head, at, _ in parts]
-    tails = [head if not at else tail for head, at, tail in parts]
-    wrong = first_true(
-        np.array(
-            [
-                not (head.isdecimal() and int(head) > 0 and tail)
-                for head, tail in zip(heads, tails, strict=True)
-            ]
-        )
-    )
-    if wrong is not None:
-        raise InputError(
-            f"{path}, row {wrong + 1}: rlnImageName is {texts[wrong]!r}; expected "
-            "something like 000001@stack.mrcs, counted from 1"
-        )
-    codes, names = name_codes(tails)
-    return codes, names, np.array([int(head) - 1 for head in heads], dtype=np.int64)
+    count = len(table)
+    stack, index = np.empty(count, np.int64), np.empty(count, np.int64)
+    numbers_of: dict[str, int] = {}  # stacks in order of appearance
+    for row, text in enumerate(table["rlnImageName"].tolist()):
+        head, at, tail = str(text).partition("@")
+        if not at:  # the file is a single image
+            head, tail = "1", head
+        if not (head.isdecimal() and int(head) > 0 and tail):
+            raise InputError(
+                f"{path}, row {row + 1}: rlnImageName is {str(text)!r}; expected "
+                "something like 000001@stack.mrcs, counted from 1"
+            )
+        stack[row] = numbers_of.setdefault(tail, len(numbers_of))
+        index[row] = int(head) - 1
+    return stack, tuple(numbers_of), index
 
 
 class _Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,14 @@ class ParticleRows:
     shift_px: Floats | None = None  # (N, 2), where the file counts pixels
     is_premultiplied: bool = False
     notes: tuple[str, ...] = ()
+
+    def select(self, rows: NDArray[np.int64]) -> ParticleRows:
+        """Keep (n,) rows, in the order given."""
+        of_each = ("stack", "image_index", "sign", "rotation", "shift_angstrom")
+        columns = {name: getattr(self, name) for name in (*of_each, "shift_px")}
+        kept = {name: c[rows] for name, c in columns.items() if c is not None}
+        values = {name: column[rows] for name, column in self.values.items()}
+        return replace(self, table=self.table.iloc[rows], values=values, **kept)
 
     def describe(self, row: int) -> str:
         """Name a row, counted from 1, with its image as RELION writes it."""

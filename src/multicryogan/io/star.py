@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ _NUMBER = re.compile(
     r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$|[+-]?nan$", re.I
 )
 _NOT_A_NUMBER = ["nan", "NaN", "NAN", "-nan", "+nan", "<NA>"]
+_ROWS_AT_ONCE = 50_000  # as text they take much more memory than as a table
 _MUST_QUOTE = re.compile(r"\s|^$|^[#_\"']|^data_|^loop_")
+
+Line = tuple[int, str]  # its number in the file, counted from 1, and its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +61,15 @@ def read_star(path: str | Path) -> StarFile:
         InputError: Unreadable, not text, or a row with too few values.
     """
     path = Path(path)
+    notes: list[str] = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as file:
+            blocks = tuple(_read_blocks(path, file, notes))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a STAR file: it is not text") from error
-    notes: list[str] = []
-    blocks = [
-        (name, _parse_block(path, lines, start, stop, notes))
-        for name, start, stop in _find_blocks(lines)
-    ]
-    return StarFile(path, tuple(blocks), tuple(notes))
+    return StarFile(path, blocks, tuple(notes))
 
 
 def write_star(
@@ -96,58 +97,96 @@ def write_star(
             file.write(f"\n{name}\n\nloop_\n")
             for number, label in enumerate(table.columns, start=1):
                 file.write(f"_{label} #{number}\n")
-            columns = [_as_text(path, table[label]) for label in table.columns]
-            file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+            for start in range(0, len(table), _ROWS_AT_ONCE):
+                some = table.iloc[start : start + _ROWS_AT_ONCE]
+                columns = [_as_text(path, some[label]) for label in some.columns]
+                rows = zip(*columns, strict=True)
+                file.writelines("\t".join(row) + "\n" for row in rows)
             file.write("\n")
 
 
-def _find_blocks(lines: list[str]) -> Iterator[tuple[str, int, int]]:
-    """Yield name, first line and end line of each data block."""
-    matches = (
-        (number, _BLOCK.match(line))
-        for number, line in enumerate(lines)
-        if "data_" in line  # cheap, before the pattern
-    )
-    found = [(number, match[1]) for number, match in matches if match]
-    ends = [number for number, _ in found[1:]] + [len(lines)]
-    for (start, name), stop in zip(found, ends, strict=True):
-        yield name, start + 1, stop
+def _read_blocks(
+    path: Path, file: Iterable[str], notes: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield name and table of each data block."""
+    names: list[str] = []
+
+    def block_of(numbered: Line) -> int:
+        line = numbered[1]
+        found = _BLOCK.match(line) if "data_" in line else None  # cheap, first
+        if found:
+            names.append(found[1])
+        return len(names)
+
+    for block, lines in groupby(enumerate(file, start=1), block_of):
+        if block > 0:
+            yield names[-1], _parse_block(path, lines, notes)
 
 
-def _parse_block(
-    path: Path, lines: list[str], start: int, stop: int, notes: list[str]
-) -> pd.DataFrame:
-    """Read one loop or simple block from lines start to stop."""
-    content = [
-        (number, line.strip())
-        for number, line in enumerate(lines[start:stop], start=start + 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    is_loop = bool(content) and content[0][1].startswith("loop_")
-    content = content[1:] if is_loop else content
-    header = next(
-        (i for i, (_, line) in enumerate(content) if not line.startswith("_")),
-        len(content),
+def _parse_block(path: Path, lines: Iterator[Line], notes: list[str]) -> pd.DataFrame:
+    """Read one loop or simple block from its lines; the first names it."""
+    start, _ = next(lines)
+    content = (
+        (number, text)
+        for number, line in lines
+        if (text := line.strip()) and not text.startswith("#")
     )
-    labels = [line.split()[0][1:] for _, line in content[:header]]
+    header: list[str] = []
+    rows: Iterator[Line] = iter(())
+    is_loop = False
+    for number, text in content:
+        if not header and not is_loop and text.startswith("loop_"):
+            is_loop = True
+        elif text.startswith("_"):
+            header.append(text)
+        else:
+            rows = chain([(number, text)], content)
+            break
+    labels = [text.split()[0][1:] for text in header]
     repeated = {label for label in labels if labels.count(label) > 1}
     if repeated:
         raise InputError(
             f"{path} has the column _{min(repeated)} twice in one table; remove one"
         )
-    if is_loop:
-        return _parse_rows(path, labels, content[header:], notes)
-    values = [_TOKEN.findall(line)[1:2] or [""] for _, line in content[:header]]
-    row = (start + 1, " ".join(value or '""' for (value,) in values))
-    return _parse_rows(path, labels, [row] if labels else [], notes)
+    if not is_loop:
+        values = [_TOKEN.findall(text)[1:2] or [""] for text in header]
+        row = " ".join(value or '""' for (value,) in values)
+        rows = iter([(start + 1, row)])
+    return _parse_rows(path, labels, rows, notes)
 
 
 def _parse_rows(
-    path: Path, labels: list[str], rows: list[tuple[int, str]], notes: list[str]
+    path: Path, labels: list[str], rows: Iterator[Line], notes: list[str]
 ) -> pd.DataFrame:
-    """Turn the rows of a loop, (line number, text), into a table."""
-    if not rows or not labels:
+    """Turn the rows of a loop into a table."""
+    first = next(rows, None)
+    if first is None or not labels:
         return pd.DataFrame({label: pd.Series(dtype=float) for label in labels})
+    rows = chain([first], rows)
+    numeric = _numeric_labels(labels, first[1])
+    tables, longer = [], 0
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        table, too_long = _parse_some(path, labels, some, numeric)
+        tables.append(table)
+        longer += too_long
+    if longer:
+        notes.append(
+            f"{path}: {longer} rows have more values than the table has columns; "
+            "the values without a label are dropped"
+        )
+    whole = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    for label in labels:
+        if label not in numeric and "Name" not in label:
+            whole[label] = _as_exact_number(whole[label])
+        elif label in numeric and not pd.api.types.is_numeric_dtype(whole[label]):
+            whole[label] = whole[label].astype(str)  # text from some row on
+    return whole
+
+
+def _parse_some(
+    path: Path, labels: list[str], rows: list[Line], numeric: set[str]
+) -> tuple[pd.DataFrame, int]:
+    """Turn some rows into a table; count those with values beyond its columns."""
     texts = [text for _, text in rows]
     quote = _quote_character(texts)
     split: Callable[[str], list[str]] = _TOKEN.findall if quote else str.split
@@ -158,16 +197,11 @@ def _parse_rows(
             f"{path}, line {rows[first][0]}: {counts[first]} values found, the table "
             f"has {len(labels)} columns; the row is incomplete, write the file again"
         )
-    if (counts > len(labels)).any():
-        number = int((counts > len(labels)).sum())
-        notes.append(
-            f"{path}: {number} rows have more values than the table has columns; "
-            "the values without a label are dropped"
-        )
+    longer = int((counts > len(labels)).sum())
+    if longer:
         texts = [" ".join(split(text)[: len(labels)]) for text in texts]
-    first_row = [token.strip("\"'") for token in split(texts[0])]
     try:
-        table = _read_table(labels, texts, first_row, quote)
+        table = _read_table(labels, texts, numeric, quote)
     except pd.errors.ParserError as error:
         raise InputError(
             f"{path} has a damaged table ({error}); write it again"
@@ -177,7 +211,19 @@ def _parse_rows(
             f"{path}, table from line {rows[0][0]}: {len(texts)} rows became "
             f"{len(table)}; a quotation mark is not closed"
         )
-    return table
+    return table, longer
+
+
+def _numeric_labels(labels: list[str], row: str) -> set[str]:
+    """Labels of numbers: those of RELION where the first row has one."""
+    split = _TOKEN.findall if _quote_character([row]) else str.split
+    return {
+        label
+        for label, value in zip(labels, split(row), strict=False)
+        if label.startswith("rln")
+        and "Name" not in label
+        and _NUMBER.match(value.strip("\"'"))
+    }
 
 
 def _quote_character(texts: list[str]) -> str:
@@ -190,15 +236,10 @@ def _quote_character(texts: list[str]) -> str:
 
 
 def _read_table(
-    labels: list[str], texts: list[str], first_row: list[str], quote: str
+    labels: list[str], texts: list[str], numeric: set[str], quote: str
 ) -> pd.DataFrame:
-    """Parse complete rows; numbers only where the first row has one."""
-    numeric = {
-        label
-        for label, value in zip(labels, first_row, strict=True)
-        if label.startswith("rln") and "Name" not in label and _NUMBER.match(value)
-    }
-    table = pd.read_csv(
+    """Parse complete rows; what is not numeric stays text."""
+    return pd.read_csv(
         StringIO("\n".join(texts)),
         sep=r"\s+",
         header=None,
@@ -211,10 +252,6 @@ def _read_table(
         na_values=dict.fromkeys(numeric, _NOT_A_NUMBER),
         low_memory=False,
     )
-    for label in labels:
-        if label not in numeric and "Name" not in label:
-            table[label] = _as_exact_number(table[label])
-    return table
 
 
 def _as_exact_number(column: pd.Series) -> pd.Series:

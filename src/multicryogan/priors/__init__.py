@@ -3,5 +3,6 @@
 from multicryogan.priors.joint import ImagingPrior
 from multicryogan.priors.latent import LatentPrior
 from multicryogan.priors.optics import with_defocus_range
+from multicryogan.priors.views import ViewLaw
 
-__all__ = ["ImagingPrior", "LatentPrior", "with_defocus_range"]
+__all__ = ["ImagingPrior", "LatentPrior", "ViewLaw", "with_defocus_range"]

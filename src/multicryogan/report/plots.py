@@ -144,7 +144,7 @@ def plot_preview(
     figure = Figure(figsize=(1.1 * columns + 0.6, 3.7), layout="constrained")
     panels = figure.subplots(3, columns, squeeze=False)
     images = torch.cat([row.flatten() for row in rows[:2]])
-    scales = [_grey_range(images), _grey_range(images), _grey_range(rows[2])]
+    scales = [grey_range(images), grey_range(images), grey_range(rows[2])]
     for row, name, (low, high), line in zip(rows, names, scales, panels, strict=True):
         for axes in line:
             axes.set(xticks=[], yticks=[], frame_on=False)
@@ -175,8 +175,8 @@ def _shell_axes(axes: Axes, box: int, voxel_size: float) -> None:
     top.set_xlabel("resolution (Å)")
 
 
-def _grey_range(values: Tensor) -> tuple[float, float]:
-    """Cover all but the most extreme percent of the values."""
+def grey_range(values: Tensor) -> tuple[float, float]:
+    """Give the grey scale that covers all but the most extreme percent of values."""
     flat = values.flatten().float()
     if len(flat) == 0:
         return 0.0, 1.0

@@ -1,6 +1,6 @@
 """Synthetic data sets with ground truth, from atoms that move."""
 
 from multicryogan.synthetic.dataset import simulate
-from multicryogan.synthetic.truth import Truth, read_truth
+from multicryogan.synthetic.truth import PRESENT, Truth, read_truth
 
-__all__ = ["Truth", "read_truth", "simulate"]
+__all__ = ["PRESENT", "Truth", "read_truth", "simulate"]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Unit = Literal["deg", "frame", "present"]
 
 # Neighbouring conformations between frames: no atom differs by more than this.
 FRAME_STEP_ANGSTROM = 0.5
@@ -45,8 +46,8 @@ class Conformations(Protocol):
     """A molecule with d coordinates of motion."""
 
     @property
-    def unit(self) -> Literal["deg", "frame"]:
-        """Unit of the coordinates."""
+    def units(self) -> tuple[Unit, ...]:
+        """(d,) unit of each coordinate."""
 
     @property
     def limits(self) -> Array:
@@ -58,6 +59,9 @@ class Conformations(Protocol):
 
     def positions(self, coordinate: Array) -> Array:
         """(A, 3) atoms in Å at one conformation, (d,)."""
+
+    def is_present(self, coordinate: Array) -> NDArray[np.bool_]:
+        """(A,) whether each atom is there at one conformation, (d,)."""
 
     def quantise(self, coordinates: Array) -> Array:
         """(N, d) the nearest conformations that can be rendered."""
@@ -91,7 +95,11 @@ class RigidMotions:
     elements: NDArray[np.str_]
     reference: Array  # (A, 3) atoms in Å with all angles zero
     motions: tuple[RigidMotion, ...]
-    unit: Literal["deg", "frame"] = "deg"
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Degrees of each motion."""
+        return tuple("deg" for _ in self.limits)
 
     @property
     def limits(self) -> Array:
@@ -107,6 +115,10 @@ class RigidMotions:
             moved = placed[motion.is_moving] @ rotation[0].T + offset[0]
             placed[motion.is_moving] = moved
         return placed
+
+    def is_present(self, coordinate: Array) -> NDArray[np.bool_]:
+        """Every atom is there."""
+        return np.ones(len(self.elements), dtype=bool)
 
     def quantise(self, coordinates: Array) -> Array:
         """Every angle can be rendered."""
@@ -129,6 +141,11 @@ class RigidMotions:
         return replace(
             self, reference=self.reference + translation, motions=tuple(motions)
         )
+
+    def select(self, rows: NDArray[np.bool_]) -> RigidMotions:
+        """The atoms where (A,) `rows` is true, moving as before."""
+        motions = (replace(m, is_moving=m.is_moving[rows]) for m in self.motions)
+        return RigidMotions(self.elements[rows], self.reference[rows], tuple(motions))
 
     def _body(
         self, rows: NDArray[np.bool_], kind: NDArray[np.bool_], coordinates: Array
@@ -158,7 +175,11 @@ class Frames:
 
     elements: NDArray[np.str_]
     frames: Array  # (F, A, 3) in Å
-    unit: Literal["deg", "frame"] = "frame"
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Number of the frame."""
+        return ("frame",)
 
     @property
     def limits(self) -> Array:
@@ -173,6 +194,10 @@ class Frames:
             first + 1
         ]
         return placed
+
+    def is_present(self, coordinate: Array) -> NDArray[np.bool_]:
+        """Every atom is there."""
+        return np.ones(len(self.elements), dtype=bool)
 
     def quantise(self, coordinates: Array) -> Array:
         """(N, 1) the nearest whole fractions of the way between frames."""
@@ -191,6 +216,10 @@ class Frames:
     def moved(self, translation: Array) -> Frames:
         """The same frames moved by (3,) Å."""
         return replace(self, frames=self.frames + translation)
+
+    def select(self, rows: NDArray[np.bool_]) -> Frames:
+        """The atoms where (A,) `rows` is true, moving as before."""
+        return Frames(self.elements[rows], self.frames[:, rows])
 
     @property
     def steps_per_frame(self) -> int:
@@ -230,7 +259,13 @@ def enclosing_ball(points: Array) -> tuple[Array, float]:
 
 def motion_ball(conformations: Conformations, per_axis: int = 9) -> tuple[Array, float]:
     """Find a ball that holds the molecule in all its conformations."""
-    axes = [np.linspace(low, high, per_axis) for low, high in conformations.limits]
+    # Atoms do not move with the presence of a domain: there, one place will do.
+    axes = [
+        np.linspace(low, high, 1 if unit == "present" else per_axis)
+        for (low, high), unit in zip(
+            conformations.limits, conformations.units, strict=True
+        )
+    ]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     grid = np.unique(grid.reshape(-1, len(axes)), axis=0)
     points = [conformations.positions(coordinate) for coordinate in grid]

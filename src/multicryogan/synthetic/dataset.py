@@ -2,17 +2,17 @@
 
 particles.star holds the optics but no poses: the answer is in truth/ alone. The
 signal-to-noise ratio is the variance of the clean, CTF-modulated pixels of all images
-(whole box) over the variance of the noise.
+(whole box) of the first optics group over the variance of their noise; the noise of
+the other groups is a factor of that one.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,22 +24,40 @@ from multicryogan.config import SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.imaging import sample_noise
 from multicryogan.io.mrc import StackWriter
-from multicryogan.io.star import write_star
 from multicryogan.synthetic.checks import check_simulation
 from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views, draw_views
+from multicryogan.synthetic.groups import Geometry, OpticsGroup, optics_groups
 from multicryogan.synthetic.law import Law
 from multicryogan.synthetic.molecule import check_extent, load_conformations
-from multicryogan.synthetic.render import Geometry, noise_power, render_clean
+from multicryogan.synthetic.particle_file import (
+    BACKGROUND,
+    PARTICLES,
+    background_rows,
+    stack_name,
+    write_background,
+    write_particles,
+)
+from multicryogan.synthetic.render import noise_power, render_clean
 from multicryogan.synthetic.truth import truth_rows, write_truth
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-STACK, STAR, TRUTH = "particles.mrcs", "particles.star", "truth"
-PARTICLES_PER_MICROGRAPH = 100
+CLEAN, TRUTH = "clean.tmp", "truth"
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Counter:
+    """Images done, halves counted: each is rendered, then gets its noise."""
+
+    images: int
+    progress: Progress
+    halves: int = 0
+
+    def add(self, images: int) -> None:
+        """Report one more step of some images."""
+        self.halves += images
+        self.progress(self.halves // 2, self.images)
 
 
 def simulate(
@@ -49,9 +67,10 @@ def simulate(
     base: str | Path = ".",
     progress: Progress | None = None,
 ) -> None:
-    """Write a synthetic data set: particles.mrcs, particles.star and truth/.
+    """Write a synthetic data set: particles.star, its stacks, and truth/.
 
-    The folder appears when it is complete; after an error nothing is left.
+    With patches of background also background.star and its stacks. The folder appears
+    when it is complete; after an error nothing is left.
 
     Args:
         config: Molecule, law of its conformations, optics, noise, size.
@@ -66,11 +85,13 @@ def simulate(
     output, base = Path(output), Path(base)
     check_simulation(config)
     _check_output(output)
-    geometry = Geometry.of(config)
-    config = replace(config, resolution=geometry.resolution)
+    config = replace(config, resolution=Geometry.of(config).resolution)
     conformations = load_conformations(config.molecule, base)
-    check_extent(conformations, config.box, config.pixel_size, config.resolution)
-    law = Law(config.law, conformations.limits, base)
+    for group in optics_groups(config):
+        check_extent(conformations, group.geometry)
+    check_extent(conformations, Geometry.of(config))
+    share = config.molecule.domain.share
+    law = Law(config.law, conformations.limits, base, share if share < 1 else None)
     threads = torch.get_num_threads()
     temporary = output.absolute().with_name(f".{output.absolute().name}.{os.getpid()}")
     try:
@@ -106,102 +127,117 @@ def _write(
     """Draw, render, add noise, write."""
     drawn, state = law.sample(config.images, config.seed)
     coordinates = conformations.quantise(drawn)
-    views = draw_views(config)
-    clean = folder / "clean.tmp"
-    blocks = render_clean(
-        conformations, coordinates, views, Geometry.of(config), threads
-    )
-    variance = _store(clean, blocks, config, progress)
-    _add_noise(folder / STACK, clean, config, variance, progress)
-    clean.unlink()
-    write_star(folder / STAR, *_tables(config, views))
+    views = draw_views(config, torch.from_numpy(law.along(coordinates)))
+    groups = optics_groups(config)
+    _check_groups(views.group, groups)
+    counter = _Counter(config.images, progress)
+    noise_variance = 0.0
+    for place, group in enumerate(groups):
+        own = views.group == place
+        blocks = render_clean(
+            conformations,
+            coordinates[own.numpy()],
+            views.select(own),
+            group.geometry,
+            threads,
+        )
+        count = int(own.sum())
+        variance = _store(folder / CLEAN, blocks, count, group.geometry.box, counter)
+        if place == 0:
+            noise_variance = variance * 10 ** (-config.snr_db / 10)
+        noise = _noise("noise", count, noise_variance, group, config.seed)
+        path = folder / stack_name(PARTICLES, group.number, len(groups))
+        _write_stack(path, folder / CLEAN, noise, group.geometry, counter)
+        (folder / CLEAN).unlink()
+    write_particles(folder, config, views)
+    if config.background_patches > 0:
+        _write_background(folder, config, views, groups, noise_variance)
     (folder / TRUTH).mkdir()
     rows = truth_rows(coordinates, state, views)
     write_truth(folder / TRUTH, config, conformations, law, rows)
 
 
+def _check_groups(group: Tensor, groups: tuple[OpticsGroup, ...]) -> None:
+    """Refuse a group that was drawn for no particle."""
+    counts = torch.bincount(group, minlength=len(groups))
+    for one, count in zip(groups, counts.tolist(), strict=True):
+        if count == 0:
+            raise InputError(
+                f"groups: group {one.number} has none of {len(group)} particles; make "
+                "more images or give it a larger share"
+            )
+
+
 def _store(
     path: Path,
     blocks: Iterable[tuple[NDArray[np.int64], Tensor]],
-    config: SimulationConfig,
-    progress: Progress,
+    images: int,
+    box: int,
+    counter: _Counter,
 ) -> float:
     """Write the clean images, raw float32, and return the variance of their pixels."""
-    images, box = config.images, config.box
     with path.open("wb") as file:
         file.truncate(images * box**2 * 4)
     total = total_squares = 0.0
-    done = 0
     for rows, block in blocks:
         # Mapped for each block alone: the pages of a mapping count as memory in use.
         np.memmap(path, np.float32, "r+", shape=(images, box, box))[rows] = block
         total += block.sum(dtype=torch.float64).item()
         total_squares += block.double().square().sum().item()
-        done += len(rows)
-        progress(done // 2, images)
+        counter.add(len(rows))
     count = images * box**2
     return total_squares / count - (total / count) ** 2
 
 
-def _add_noise(
+def _write_stack(
     path: Path,
     clean: Path,
-    config: SimulationConfig,
-    variance: float,
-    progress: Progress,
+    noise: Iterable[Tensor],
+    geometry: Geometry,
+    counter: _Counter,
 ) -> None:
-    """Write the stack: clean images plus noise, block by block."""
-    images, box = config.images, config.box
-    power = noise_power(variance, config)
-    rows = Geometry.of(config).rows_per_block
-    with StackWriter(path, box, config.pixel_size) as stack, clean.open("rb") as file:
-        for step, start in enumerate(range(0, images, rows)):
-            count = min(rows, images - start)
-            block = np.fromfile(file, np.float32, count * box**2)
-            noise = sample_noise(
-                (count, box, box), power, rng.stream(config.seed, "noise", step=step)
-            )
-            stack.append(block.reshape(count, box, box) + noise.numpy())
-            progress((images + start + count) // 2, images)
+    """Write a stack: clean images plus noise, block by block."""
+    with (
+        StackWriter(path, geometry.box, geometry.pixel_size) as stack,
+        clean.open("rb") as file,
+    ):
+        for block in noise:
+            images = np.fromfile(file, np.float32, block.numel())
+            stack.append(images.reshape(block.shape) + block.numpy())
+            counter.add(len(block))
 
 
-def _tables(
-    config: SimulationConfig, views: Views
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Particle and optics tables as RELION 3.1 writes them."""
-    import pandas as pd
+def _write_background(
+    folder: Path,
+    config: SimulationConfig,
+    views: Views,
+    groups: tuple[OpticsGroup, ...],
+    variance: float,
+) -> None:
+    """Write background.star and its stacks: patches without a particle."""
+    counts = torch.bincount(
+        views.group[background_rows(config)], minlength=len(groups)
+    ).tolist()
+    for group, count in zip(groups, counts, strict=True):
+        if count == 0:
+            continue
+        path = folder / stack_name(BACKGROUND, group.number, len(groups))
+        with StackWriter(path, group.geometry.box, group.geometry.pixel_size) as stack:
+            for block in _noise(BACKGROUND, count, variance, group, config.seed):
+                stack.append(block)
+    write_background(folder, config, views)
 
-    optics = config.optics
-    numbers = np.arange(config.images)
-    particles = pd.DataFrame(
-        {
-            "rlnImageName": [f"{i + 1:06d}@{STACK}" for i in numbers],
-            "rlnMicrographName": [
-                f"synthetic_{i // PARTICLES_PER_MICROGRAPH + 1:05d}.mrc"
-                for i in numbers
-            ],
-            "rlnOpticsGroup": 1,
-            "rlnDefocusU": views.ctf.defocus_u_angstrom.numpy(),
-            "rlnDefocusV": views.ctf.defocus_v_angstrom.numpy(),
-            "rlnDefocusAngle": views.ctf.defocus_angle_deg.numpy(),
-            "rlnPhaseShift": optics.phase_shift_deg,
-            "rlnCtfBfactor": optics.bfactor_angstrom2,
-            "rlnCtfScalefactor": 1.0,
-        },
-        index=numbers,
-    )
-    group = {
-        "rlnOpticsGroup": 1,
-        "rlnOpticsGroupName": "opticsGroup1",
-        "rlnVoltage": optics.voltage_kv,
-        "rlnSphericalAberration": optics.cs_mm,
-        "rlnAmplitudeContrast": optics.amplitude_contrast,
-        "rlnImagePixelSize": config.pixel_size,
-        "rlnImageSize": config.box,
-        "rlnImageDimensionality": 2,
-        "rlnCtfDataAreCtfPremultiplied": 0,
-    }
-    return particles, pd.DataFrame([group])
+
+def _noise(
+    name: str, images: int, variance: float, group: OpticsGroup, seed: int
+) -> Iterator[Tensor]:
+    """Draw noise for images of a group, (n, D, D) block by block."""
+    box, most = group.geometry.box, group.geometry.rows_per_block
+    power = noise_power(variance, group)
+    name = name if group.number == 1 else f"{name}/{group.number}"
+    for step, start in enumerate(range(0, images, most)):
+        count = min(most, images - start)
+        yield sample_noise((count, box, box), power, rng.stream(seed, name, step=step))
 
 
 def _ignore(done: int, images: int) -> None:

@@ -18,27 +18,43 @@ class Law:
     """Where on the motion the particles are; positions run from 0 to 1 on each axis.
 
     `states` (M, d) and `weights` (M,) are the conformations of which maps are
-    written: the discrete states themselves, or a grid over a continuous motion.
+    written: the discrete states themselves, or a grid over a continuous motion. With
+    a domain that only a share of the particles has, the last coordinate says whether
+    it is there, 0 or 1, whatever the motion; states are written without and with it.
     """
 
-    def __init__(self, config: LawConfig, limits: Array, base: Path) -> None:
+    def __init__(
+        self,
+        config: LawConfig,
+        limits: Array,
+        base: Path,
+        domain_share: float | None = None,
+    ) -> None:
         """Check a law against the coordinates it is for.
 
         Args:
-            config: The law.
+            config: The law of the motion.
             limits: (d, 2) first and last value of each coordinate.
             base: Folder that relative paths start from.
+            domain_share: Share of the particles whose last coordinate is 1; none: all
+                coordinates are of the motion.
         """
         if config.maps < 2:
             raise InputError(f"law.maps is {config.maps}; at least 2 are needed")
         self._limits = limits
-        self.is_discrete = config.kind != "uniform"
+        self._domain_share = domain_share
+        motion = limits if domain_share is None else limits[:-1]
+        self.is_discrete = config.kind != "uniform" or len(motion) == 0
         if config.kind == "discrete":
-            positions, weights = _discrete(config, len(limits))
+            positions, weights = _discrete(config, len(motion))
         elif config.kind == "table":
-            positions, weights = _table(base / config.table, len(limits))
+            positions, weights = _table(base / config.table, len(motion))
         else:
-            positions, weights = _grid([config.maps if b > a else 1 for a, b in limits])
+            counts = [config.maps if a != b else 1 for a, b in motion]
+            positions, weights = _grid(counts)
+        self._motion_ends = np.cumsum(weights / weights.sum())[:-1]
+        if domain_share is not None:
+            positions, weights = _with_domain(positions, weights, domain_share)
         self.states = self._scale(positions)
         self.weights = weights / weights.sum()
 
@@ -49,12 +65,25 @@ class Law:
             Coordinates (N, d), and the state of each (N,): its row in `states`, or
             -1 under a continuous law.
         """
-        draws = uniform(images, seed, "conformation", len(self._limits)).numpy()
-        if not self.is_discrete:
-            return self._scale(draws), np.full(images, -1)
-        edges = np.cumsum(self.weights)[:-1]
-        state = np.searchsorted(edges, draws[:, 0], side="right")
-        return self.states[state], state
+        axes = len(self._limits) - (self._domain_share is not None)
+        draws = uniform(images, seed, "conformation", max(1, axes)).numpy()
+        state = np.searchsorted(self._motion_ends, draws[:, 0], side="right")
+        positions = draws[:, :axes]
+        if self._domain_share is not None:
+            has_domain = uniform(images, seed, "domain").numpy() < self._domain_share
+            state = 2 * state + has_domain[:, 0]
+            positions = np.hstack((positions, has_domain))
+        if self.is_discrete:
+            return self.states[state], state
+        return self._scale(positions), np.full(images, -1)
+
+    def along(self, coordinates: Array) -> Array:
+        """(N,) place of conformations (N, d) along the first coordinate, 0 to 1."""
+        low, high = self._limits[0]
+        if high == low:
+            return np.full(len(coordinates), 0.5)
+        place: Array = (coordinates[:, 0] - low) / (high - low)
+        return place
 
     def _scale(self, positions: Array) -> Array:
         low, high = self._limits.T
@@ -93,6 +122,13 @@ def _table(path: Path, dimensions: int) -> tuple[Array, Array]:
     return positions, table.astype(np.float64).ravel()
 
 
+def _with_domain(positions: Array, weights: Array, share: float) -> tuple[Array, Array]:
+    """Double states (M, d) and weights (M,): without the domain, then with it."""
+    has_domain = np.tile([[0.0], [1.0]], (len(positions), 1))
+    doubled = np.hstack((np.repeat(positions, 2, axis=0), has_domain))
+    return doubled, np.multiply.outer(weights, [1 - share, share]).ravel()
+
+
 def _check_weights(weights: NDArray[np.generic], where: str) -> None:
     is_number = np.issubdtype(weights.dtype, np.number)
     values = weights.astype(np.float64) if is_number else np.array([-1.0])
@@ -102,6 +138,8 @@ def _check_weights(weights: NDArray[np.generic], where: str) -> None:
 
 def _grid(counts: list[int]) -> tuple[Array, Array]:
     """Nodes (M, d) of a regular grid and their weights by the trapezoid rule."""
+    if not counts:
+        return np.zeros((1, 0)), np.ones(1)
     axes = [np.linspace(0, 1, count) for count in counts]
     nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     weights = np.ones(())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from multicryogan.config import MoleculeConfig, MotionConfig
 from multicryogan.errors import InputError
+from multicryogan.synthetic.composition import Composition
 from multicryogan.synthetic.conformations import (
     Conformations,
     Frames,
@@ -19,6 +20,7 @@ from multicryogan.synthetic.conformations import (
 )
 from multicryogan.synthetic.demo import demo_molecule
 from multicryogan.synthetic.density import blur_sigma_angstrom
+from multicryogan.synthetic.groups import Geometry
 from multicryogan.synthetic.structure import (
     Atoms,
     atoms_of,
@@ -43,24 +45,29 @@ def load_conformations(config: MoleculeConfig, base: Path) -> Conformations:
     """
     if config.frames and config.motions:
         raise InputError("both molecule.frames and molecule.motions are set; keep one")
+    whole: RigidMotions | Frames
     if config.frames:
-        conformations: Conformations = _read_frames(config, base)
+        whole, atoms = _read_frames(config, base)
     else:
-        conformations = _rigid_motions(config, base)
+        whole, atoms = _rigid_motions(config, base)
+    conformations: Conformations = whole
+    if config.domain.share < 1:
+        domain = config.domain
+        is_domain = _selected(atoms, domain.chains, domain.residues, "molecule.domain")
+        conformations = Composition(whole, is_domain)
     centre, _ = motion_ball(conformations)
     return conformations.moved(-centre)
 
 
-def check_extent(
-    conformations: Conformations, box: int, pixel_size: float, resolution: float
-) -> None:
+def check_extent(conformations: Conformations, geometry: Geometry) -> None:
     """Refuse a molecule that does not fit the box in some conformation.
 
     Raises:
         InputError: An atom and its blur come closer to the edge than the half box.
     """
+    box, pixel_size = geometry.box, geometry.pixel_size
     _, radius = motion_ball(conformations)
-    needed = radius + blur_sigma_angstrom(resolution)
+    needed = radius + blur_sigma_angstrom(geometry.resolution)
     if needed > box * pixel_size / 2:
         fitting = 2 * math.ceil(needed / pixel_size)
         raise InputError(
@@ -70,8 +77,8 @@ def check_extent(
         )
 
 
-def _rigid_motions(config: MoleculeConfig, base: Path) -> RigidMotions:
-    """The molecule with its rigid motions."""
+def _rigid_motions(config: MoleculeConfig, base: Path) -> tuple[RigidMotions, Atoms]:
+    """The molecule with its rigid motions, and its atoms."""
     motions = config.motions
     if config.structures == ("demo",):
         atoms, own_motions = demo_molecule()
@@ -84,23 +91,12 @@ def _rigid_motions(config: MoleculeConfig, base: Path) -> RigidMotions:
             "can be combined"
         )
     rigid = tuple(_rigid_motion(atoms, m, i + 1) for i, m in enumerate(motions))
-    return RigidMotions(atoms.elements, atoms.positions, rigid)
+    return RigidMotions(atoms.elements, atoms.positions, rigid), atoms
 
 
 def _rigid_motion(atoms: Atoms, config: MotionConfig, number: int) -> RigidMotion:
     """Resolve the selection of one motion."""
-    first, last = config.residues
-    is_moving = (atoms.residues >= first) & (atoms.residues <= last)
-    if config.chains:
-        is_moving &= np.isin(atoms.chains, config.chains)
-    if not is_moving.any() or is_moving.all():
-        chains = ", ".join(dict.fromkeys(atoms.chains.tolist()))
-        count = "all" if is_moving.all() else "no"
-        raise InputError(
-            f"motion {number} selects {count} atoms (chains {list(config.chains)}, "
-            f"residues {first} to {last}); the molecule has chains {chains} with "
-            f"residues {atoms.residues.min()} to {atoms.residues.max()}"
-        )
+    is_moving = _selected(atoms, config.chains, config.residues, f"motion {number}")
     axis = np.array(config.axis)
     if not np.linalg.norm(axis) > 0:
         raise InputError(f"motion {number} has an axis of length zero; give (x, y, z)")
@@ -112,21 +108,39 @@ def _rigid_motion(atoms: Atoms, config: MotionConfig, number: int) -> RigidMotio
     )
 
 
-def _read_frames(config: MoleculeConfig, base: Path) -> Frames:
+def _selected(
+    atoms: Atoms, chains: tuple[str, ...], residues: tuple[int, int], what: str
+) -> NDArray[np.bool_]:
+    """(A,) whether an atom is of the chains and residues; some but not all must be."""
+    first, last = residues
+    is_selected = (atoms.residues >= first) & (atoms.residues <= last)
+    if chains:
+        is_selected &= np.isin(atoms.chains, chains)
+    if not is_selected.any() or is_selected.all():
+        known = ", ".join(dict.fromkeys(atoms.chains.tolist()))
+        count = "all" if is_selected.all() else "no"
+        raise InputError(
+            f"{what} selects {count} atoms (chains {list(chains)}, "
+            f"residues {first} to {last}); the molecule has chains {known} with "
+            f"residues {atoms.residues.min()} to {atoms.residues.max()}"
+        )
+    return is_selected
+
+
+def _read_frames(config: MoleculeConfig, base: Path) -> tuple[Frames, Atoms]:
     """Frames from a multi-model structure file or an .npz of coordinates."""
     path = base / config.frames
     if path.suffix == ".npz":
-        atoms = _frame_atoms(config, base)
-        frames, elements = _read_npz(path, atoms)
+        frames, atoms = _read_npz(path, _frame_atoms(config, base))
     elif path.suffix in MODEL_SUFFIXES:
-        frames, elements = _read_models(path)
+        frames, atoms = _read_models(path)
     else:
         raise InputError(f"frames {path}: expected .npz, .pdb or .cif")
     if len(frames) < 2:
         raise InputError(f"frames {path} holds one frame; a motion needs at least two")
     if not np.isfinite(frames).all():
         raise InputError(f"frames {path} holds coordinates that are not finite numbers")
-    return Frames(elements, frames)
+    return Frames(atoms.elements, frames), atoms
 
 
 def _frame_atoms(config: MoleculeConfig, base: Path) -> Atoms:
@@ -136,7 +150,7 @@ def _frame_atoms(config: MoleculeConfig, base: Path) -> Atoms:
     return read_structures(config.structures, base)
 
 
-def _read_npz(path: Path, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+def _read_npz(path: Path, atoms: Atoms) -> tuple[NDArray[np.float64], Atoms]:
     """Coordinates of all atoms, or of the CA atoms alone, as (F, A, 3)."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -152,24 +166,24 @@ def _read_npz(path: Path, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np
     frames = arrays[0].astype(np.float64)
     frames = frames if frames.shape[2] == 3 else frames.transpose(0, 2, 1)
     is_ca = atoms.names == "CA"
-    for elements in (atoms.elements, atoms.elements[is_ca]):
-        if frames.shape[1] == len(elements):
-            return frames, elements
+    for listed in (atoms, atoms.select(is_ca)):
+        if frames.shape[1] == len(listed):
+            return frames, listed
     raise InputError(
         f"frames {path} has {frames.shape[1]} atoms; the structure has {len(atoms)}, "
         f"{is_ca.sum()} of them CA: give the structure that the frames were made from"
     )
 
 
-def _read_models(path: Path) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+def _read_models(path: Path) -> tuple[NDArray[np.float64], Atoms]:
     """Every model of a structure file is a frame."""
     structure = open_structure(path)
-    elements = atoms_of(structure, str(path)).elements
+    atoms = atoms_of(structure, str(path))
     models = [[row.atom.pos.tolist() for row in model.all()] for model in structure]
     lengths = {len(model) for model in models}
-    if lengths != {len(elements)}:
+    if lengths != {len(atoms)}:
         raise InputError(
             f"frames {path}: its models have {sorted(lengths)} atoms; "
             "all models must list the same atoms"
         )
-    return np.array(models), elements
+    return np.array(models), atoms

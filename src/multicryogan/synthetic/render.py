@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multicryogan.config import SimulationConfig
 from multicryogan.fourier import (
     fourier_resize,
     shell_index,
@@ -33,32 +31,12 @@ from multicryogan.imaging.projection import (
 from multicryogan.synthetic.conformations import Body, Conformations, Group
 from multicryogan.synthetic.density import atom_density
 from multicryogan.synthetic.draws import Views
+from multicryogan.synthetic.groups import Geometry, OpticsGroup
 
 OVERSAMPLING = 2  # voxels of the densities per image pixel
-PIXELS_PER_BLOCK = 2**20  # images rendered at once by a thread; bounds the memory
 
 T = TypeVar("T")
 Placed = list[tuple[Body, Tensor]]  # bodies with their densities on the fine grid
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Sampling of a data set."""
-
-    box: int
-    pixel_size: float  # Å
-    resolution: float  # Å, blur of the atoms
-
-    @classmethod
-    def of(cls, config: SimulationConfig) -> Geometry:
-        """Resolve the sampling of a config: blur 0 means one and a half pixels."""
-        resolution = config.resolution or 1.5 * config.pixel_size
-        return cls(config.box, config.pixel_size, resolution)
-
-    @property
-    def rows_per_block(self) -> int:
-        """Images to hold at once."""
-        return max(256, min(1024, PIXELS_PER_BLOCK // self.box**2))
 
 
 def true_map(
@@ -76,8 +54,9 @@ def true_map(
     Returns:
         (D, D, D) density in Å^-2, axes (z, y, x).
     """
-    placed = conformations.positions(coordinate)
-    fine = _fine_density(conformations.elements, placed, geometry)
+    is_present = conformations.is_present(coordinate)
+    placed = conformations.positions(coordinate)[is_present]
+    fine = _fine_density(conformations.elements[is_present], placed, geometry)
     return fourier_resize(fine, geometry.box, ndim=3)
 
 
@@ -131,19 +110,19 @@ def _in_threads(
             yield from pool.map(function, parts[i : i + threads])
 
 
-def noise_power(signal_variance: float, config: SimulationConfig) -> Tensor:
-    """Noise power of each shell, (D//2+1,), for the signal-to-noise ratio asked for.
+def noise_power(variance: float, group: OpticsGroup) -> Tensor:
+    """Noise power of each shell, (D//2+1,), in the images of an optics group.
 
     White, or 1 / (1 + (f falloff)²) with f in 1/Å; either way the mean over all modes
-    is the variance of the noise per pixel, signal_variance / 10^(snr_db / 10).
+    is the variance of the noise per pixel, `variance` times the group's factor squared.
     """
-    box = config.box
-    frequency = torch.arange(box // 2 + 1) / (box * config.pixel_size)
-    shape = 1 / (1 + (frequency * config.noise_falloff_angstrom) ** 2)
+    box = group.geometry.box
+    frequency = torch.arange(box // 2 + 1) / (box * group.geometry.pixel_size)
+    shape = 1 / (1 + (frequency * group.noise_falloff_angstrom) ** 2)
     shells = shell_index(box, like=shape).clamp(max=box // 2)
     weights = shell_weights(box, like=shape)
     mean = (shape[shells] * weights).sum() / box**2
-    return signal_variance * 10 ** (-config.snr_db / 10) * shape / mean
+    return variance * group.noise_factor**2 * shape / mean
 
 
 def _fine_density(
@@ -188,6 +167,6 @@ def _form(
         values = values + sampled[0] * shift_phase(shift, freqs)[:, 0]
     values = values * ctf(views.ctf.select(rows), freqs)[:, 0]
     # One factor each for y and x (crop), one for the sum over twice as many voxels.
-    spectrum = place_modes(values, modes) / OVERSAMPLING**3
+    spectrum = place_modes(values, modes) / OVERSAMPLING**3 * geometry.intensity
     images: Tensor = torch.fft.irfft2(spectrum, s=(box, box))
     return images

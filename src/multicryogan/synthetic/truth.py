@@ -18,15 +18,19 @@ from multicryogan.imaging import CTFParams
 from multicryogan.io.mrc import read_volume, write_volume
 from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views
+from multicryogan.synthetic.groups import Geometry
 from multicryogan.synthetic.law import Law
-from multicryogan.synthetic.render import Geometry, true_map
+from multicryogan.synthetic.render import true_map
 from multicryogan.tables import build, read_toml, write_toml
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS, STATES, MEAN, CONFIG = "rows.npz", "states.csv", "mean.mrc", "config.toml"
-OPTICS = tuple(field.name for field in fields(CTFParams) if field.name != "scale")
+OPTICS = tuple(
+    field.name for field in fields(CTFParams) if field.name not in ("scale", "group")
+)
+PRESENT = "present"  # unit of a coordinate that says whether the domain is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,22 @@ class Truth:
     state: Tensor  # (N,) row in `maps` under a discrete law, else -1
     rotation: Tensor  # (N, 3, 3) matrices A, r_image = A r_volume
     shift_angstrom: Tensor  # (N, 2) (x, y): where the particle sits
+    group: Tensor  # (N,) optics group, from 1
+    scale: Tensor  # (N,) contrast of each particle
     maps: Tensor  # (M, D, D, D) densities, axes (z, y, x)
     map_coordinates: Tensor  # (M, d) conformations of the maps
     map_weights: Tensor  # (M,) shares of the maps in the law; they sum to 1
     mean: Tensor  # (D, D, D) mean density over the law
-    voxel_size: float  # Å, of the maps and of the image pixels
-    unit: str  # deg or frame
+    voxel_size: float  # Å, of the maps
+    units: tuple[str, ...]  # (d,) of the coordinates: deg, frame or present
     config: SimulationConfig
+
+    @property
+    def is_present(self) -> Tensor:
+        """(N,) whether each particle has the domain that others lack."""
+        if self.units[-1] == PRESENT:
+            return self.coordinates[:, -1] > 0.5
+        return torch.ones(len(self.coordinates), dtype=torch.bool)
 
 
 def read_truth(folder: str | Path) -> Truth:
@@ -66,17 +79,20 @@ def read_truth(folder: str | Path) -> Truth:
     table = _read_states(truth / STATES)
     volumes = [read_volume(truth / "maps" / name) for name in table["map"]]
     names = [name for name in table.columns if name.startswith("coordinate_")]
+    ones = np.ones(len(rows["state"]))  # version 0.1 had one group and no contrast
     return Truth(
         coordinates=torch.from_numpy(rows["coordinates"]).float(),
         state=torch.from_numpy(rows["state"]),
         rotation=torch.from_numpy(rows["rotation"]),
         shift_angstrom=torch.from_numpy(rows["shift_angstrom"]),
+        group=torch.from_numpy(rows.get("group", ones.astype(np.int64))),
+        scale=torch.from_numpy(rows.get("scale", ones.astype(np.float32))),
         maps=torch.stack([volume.values for volume in volumes]),
         map_coordinates=torch.tensor(table[names].to_numpy(np.float32)),
         map_weights=torch.tensor(table["weight"].to_numpy(np.float32)),
         mean=read_volume(truth / MEAN).values,
         voxel_size=volumes[0].voxel_size,
-        unit=names[0].rsplit("_", 1)[1],
+        units=tuple(name.rsplit("_", 1)[1] for name in names),
         config=build(SimulationConfig, read_toml(truth / CONFIG)),
     )
 
@@ -107,7 +123,7 @@ def write_truth(
         write_volume(folder / "maps" / name, density, config.pixel_size)
         mean = mean + float(weight) * density
     write_volume(folder / MEAN, mean, config.pixel_size)
-    _write_states(folder / STATES, names, law, conformations.unit)
+    _write_states(folder / STATES, names, law, conformations.units)
     write_toml(folder / CONFIG, config)
 
 
@@ -115,22 +131,29 @@ def truth_rows(
     coordinates: NDArray[np.float64], state: NDArray[np.int64], views: Views
 ) -> dict[str, NDArray[np.generic]]:
     """Collect the conformation, pose and optics of N particles."""
+    scale = views.ctf.scale
+    if scale is None:
+        scale = torch.ones(len(views.rotation))
     optics = {name: getattr(views.ctf, name).numpy() for name in OPTICS}
     return {
         "coordinates": coordinates,
         "state": state,
         "rotation": views.rotation.numpy(),
         "shift_angstrom": views.shift_angstrom.numpy(),
+        "group": views.group.numpy() + 1,
+        "scale": scale.numpy(),
         **optics,
     }
 
 
-def _write_states(path: Path, names: Sequence[str], law: Law, unit: str) -> None:
+def _write_states(
+    path: Path, names: Sequence[str], law: Law, units: Sequence[str]
+) -> None:
     """One line per map: file, coordinates, weight."""
     import pandas as pd
 
     table = pd.DataFrame({"map": names})
-    for axis in range(law.states.shape[1]):
+    for axis, unit in enumerate(units):
         table[f"coordinate_{axis + 1}_{unit}"] = law.states[:, axis]
     table["weight"] = law.weights
     table.to_csv(path, index=False)

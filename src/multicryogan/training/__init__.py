@@ -1,5 +1,6 @@
 """Algorithm 2: training, its checkpoints and its snapshots."""
 
+from multicryogan.training.forecast import Forecast, forecast
 from multicryogan.training.run import train
 from multicryogan.training.stage import Stage, open_stage
 from multicryogan.training.state import (
@@ -10,10 +11,12 @@ from multicryogan.training.state import (
 from multicryogan.training.trainer import Preview, Trainer, TrainingError
 
 __all__ = [
+    "Forecast",
     "Preview",
     "Stage",
     "Trainer",
     "TrainingError",
+    "forecast",
     "load_checkpoint",
     "load_snapshot",
     "open_stage",

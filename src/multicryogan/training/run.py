@@ -51,10 +51,11 @@ def train(
     shard = join_team(device)
     try:
         check_config(config, shard.world)
-        if stack.box < config.data.box:
+        least = stack.least_box
+        if least < config.data.box:
             raise InputError(
-                f"{stack.path}: images have {stack.box} pixels, fewer than the working "
-                f"box {config.data.box}; give --data.box {stack.box - stack.box % 2}"
+                f"{stack.path}: images have {least} pixels, fewer than the working "
+                f"box {config.data.box}; give --data.box {least - least % 2}"
             )
         if shard.rank == 0:
             _claim(run, config, stack)

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
+from multicryogan.data.gains import with_gains
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
@@ -71,7 +73,9 @@ class Stage:
     def real(self, step: int, purpose: str = "train") -> Views:
         """Show as many real images as a batch has simulated ones."""
         count = self.batch[0] * self.batch[1]
-        return self.view(*self.sampler.batch(count, step, purpose))
+        drawn = self.sampler.batch(count, step, purpose)
+        self.sampler.expect(count, step + 1, purpose)
+        return self.view(*drawn)
 
     def alone(self) -> Stage:
         """Copy this stage for one process that draws whole batches."""
@@ -103,8 +107,16 @@ def open_stage(
         background_radius_px=config.data.background_radius * box / 2,
         window_edge_px=config.data.window_edge_px * box / config.data.box,
     )
-    pixel_size = stack.pixel_size * stack.box / box
+    pixel_size = stack.field_angstrom / box
     optics = stack.ctf_params()
+    group = np.zeros(len(stack), np.int64)
+    if optics is not None:
+        group = stack.optics_group
+        optics = dataclasses.replace(optics, group=torch.from_numpy(group))
+    is_white = config.imaging.noise_source == "white"
+    spectra = survey(stack, group, preprocessing, seed, device, is_white=is_white)
+    if optics is not None:
+        optics = with_gains(optics, spectra, stack.field_angstrom)
     sampler = ImageSampler(stack, preprocessing, seed, optics, shard, device)
     is_drawn = max(config.imaging.defocus_um) > 0
     if optics is not None and is_drawn:
@@ -118,14 +130,8 @@ def open_stage(
         shard,
         device,
     )
-    spectra = survey(
-        stack,
-        preprocessing,
-        seed,
-        device,
-        is_white=config.imaging.noise_source == "white",
-    )
-    view = View(preprocessing, pixel_size, shows_ctf=not is_drawn)
+    equaliser = spectra.equaliser() if len(spectra.share) > 1 else None
+    view = View(preprocessing, pixel_size, not is_drawn, equaliser)
     train = config.train
     batch = (train.volumes_per_batch, train.poses_per_volume)
     return Stage(
@@ -145,7 +151,8 @@ def starting_scale(stage: Stage, generator: Generator) -> float:
     The signal's power is what working images have beyond their rims; at least a
     hundredth of all power, so that a start is never without signal.
     """
-    silent = torch.zeros_like(stage.spectra.rim)
+    spectra = stage.spectra
+    silent = torch.zeros_like(spectra.rim)
     with torch.no_grad():
         generator.scale.fill_(1.0)
         # Every process draws the same whole batch: one start for any team.
@@ -153,9 +160,8 @@ def starting_scale(stage: Stage, generator: Generator) -> float:
             generator, silent, (4, 32), 0, purpose="scale"
         )
         simulated = radial_power(drawn.clean.flatten(0, 1))[1:-1]
-    total = stage.spectra.raw[1:-1]
-    modes = torch.arange(1, len(total) + 1, device=total.device)
-    excess = (total - stage.spectra.rim[1:-1]) @ modes.to(total)
-    floor = 0.01 * (total @ modes.to(total))
-    strength = torch.maximum(excess, floor) / (simulated @ modes.to(total))
+    modes = torch.arange(1, len(simulated) + 1).to(simulated)
+    excess = spectra.excess[1:-1] @ modes
+    floor = 0.01 * (excess + spectra.noise[1:-1] @ modes)
+    strength = torch.maximum(excess, floor) / (simulated @ modes)
     return float(strength.sqrt())

@@ -55,24 +55,29 @@ class Trainer:
         config: RunConfig,
         stack: ParticleStack,
         sign: int,
-        run: Path,
+        run: Path | None,
         *,
         shard: Shard,
         device: str,
         on_preview: Callable[[Preview, Path], None] | None = None,
     ) -> None:
-        """Set up the first stage, or the one of the newest checkpoint."""
+        """Set up the first stage, or the one of the newest checkpoint.
+
+        Without a run folder nothing is read back, written or shown.
+        """
         self.config, self.stack, self.sign, self.run = config, stack, sign, run
         self.shard, self.device, self.on_preview = shard, device, on_preview
         self.schedule = Schedule(config)
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
         self.is_stopping = False
-        state = load_checkpoint(run, device)
+        state = None if run is None else load_checkpoint(run, device)
         if state is None:
             self._start()
         else:
             self._resume(state)
-        self.monitor = Monitor(run, self.step) if shard.rank == 0 else None
+        self.monitor: Monitor | None = None
+        if run is not None and shard.rank == 0:
+            self.monitor = Monitor(run, self.step)
 
     @property
     def progress(self) -> float:
@@ -92,10 +97,7 @@ class Trainer:
         saved = previewed = self.seconds
         while (progress := self.progress) < 1 and not self._must_stop():
             start = time.monotonic()
-            if self.schedule.stage(progress) > self.stage_index:
-                self._next_stage()
-            self._follow_schedule(progress)
-            metrics = self._update(self.schedule.shell(progress))
+            metrics = self.advance(progress)
             self.seconds += time.monotonic() - start
             self._tell(progress, metrics)
             if self.seconds - saved > 60 * output.checkpoint_minutes:
@@ -111,9 +113,16 @@ class Trainer:
         self._must_stop()  # wait: all leave together, once the files are there
         return progress >= 1
 
+    def advance(self, progress: float) -> dict[str, float]:
+        """Do one update as it is due at a progress; return its scalars by name."""
+        if self.schedule.stage(progress) > self.stage_index:
+            self._next_stage()
+        self._follow_schedule(progress)
+        return self._update(self.schedule.shell(progress))
+
     def save(self) -> None:
         """Write checkpoint and snapshot; the first process alone does."""
-        if self.shard.rank != 0:
+        if self.shard.rank != 0 or self.run is None:
             return
         if culprit := self.players.culprit():
             raise TrainingError(
@@ -134,7 +143,7 @@ class Trainer:
 
     def preview(self, progress: float) -> None:
         """Show real and simulated images and a few volumes; the first process does."""
-        if self.on_preview is None or self.shard.rank != 0:
+        if self.on_preview is None or self.shard.rank != 0 or self.run is None:
             return
         shell = self.schedule.shell(progress)
         generator = self.players.averaged

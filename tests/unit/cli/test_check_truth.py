@@ -52,7 +52,7 @@ def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Checked:
         monkeypatch.setattr("multicryogan.synthetic.read_truth", lambda folder: truth)
         path = str(write_particles(tmp_path))
         with pytest.raises(SystemExit) as ending:
-            main(["check", path, "--threads", "1", *more])
+            main(["check", path, "--threads", "1", "--trial-seconds", "0", *more])
         assert isinstance(ending.value.code, int)
         return ending.value.code
 

@@ -104,6 +104,26 @@ def test_the_signal_to_noise_ratio_is_that_of_the_images(tmp_path: Path) -> None
     assert float(text.split()[0]) == pytest.approx(expected, abs=1)
 
 
+def test_the_images_needed_are_told_beside_those_there_are(tmp_path: Path) -> None:
+    path = write_particles(tmp_path, ball_images(1_000))
+    text = fact(report_on(path), "images needed")
+    assert text.endswith("there are 1,000")
+    assert "known poses" in text
+
+
+def test_too_few_images_even_with_known_poses_are_a_note(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(60, 32, 32)).astype(np.float32)
+    notes = report_on(write_particles(tmp_path, noise)).notes
+    assert any("even with known poses" in note for note in notes)
+
+
+def test_one_defocus_is_a_note_and_no_problem(tmp_path: Path) -> None:
+    columns = {f"rlnDefocus{axis}": [15_000.0] * COUNT for axis in "UV"}
+    report = report_on(write_particles(tmp_path, ball_images(COUNT), **columns))
+    assert report.problems == ()
+    assert any("CTFs together" in note for note in report.notes)
+
+
 def test_a_missing_stack_is_a_problem_that_says_where_it_was_looked_for(
     particles: Path,
 ) -> None:
@@ -139,18 +159,26 @@ def test_a_missing_optics_column_is_a_problem(tmp_path: Path) -> None:
     assert "rlnVoltage" in report_on(path).problems[0]
 
 
-def test_mixed_pixel_sizes_are_a_problem(tmp_path: Path) -> None:
+def test_mixed_pixel_sizes_are_told_and_cut_to_the_smallest_field(
+    tmp_path: Path,
+) -> None:
     optics = optics_groups(rlnImagePixelSize=[4.0, 2.0])
     groups = [1, 2] * (COUNT // 2)
     path = write_particles(tmp_path, ball_images(COUNT), optics, rlnOpticsGroup=groups)
-    assert "mixes pixel sizes" in report_on(path).problems[0]
+    report = report_on(path, box=16)
+    assert report.problems == ()
+    assert fact(report, "images") == "32 x 32 pixels of 2 Å; 32 x 32 pixels of 4 Å"
+    assert fact(report, "field of view") == "64 Å"
+    assert any("64 to 128 Å" in note for note in report.notes)
 
 
-def test_mixed_boxes_are_a_problem(tmp_path: Path) -> None:
+def test_a_working_box_must_fit_the_coarsest_images(tmp_path: Path) -> None:
     names = [f"{i + 1}@particles.mrcs" for i in range(COUNT - 1)] + ["1@small.mrcs"]
     path = write_particles(tmp_path, ball_images(COUNT), rlnImageName=names)
     write_stack(tmp_path / "small.mrcs", ball_images(1, 16), 4.0)
-    assert "mixes boxes" in report_on(path).problems[0]
+    (problem,) = report_on(path).problems
+    assert "16 pixels across 64 Å" in problem
+    assert "--data.box 16" in problem
 
 
 def test_a_working_box_larger_than_the_images_is_a_problem(particles: Path) -> None:
@@ -244,7 +272,7 @@ def test_defocus_in_micrometres_is_noted(tmp_path: Path) -> None:
 
 def status(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ending:
-        main(["check", *arguments, "--threads", "1"])
+        main(["check", *arguments, "--threads", "1", "--trial-seconds", "0"])
     assert isinstance(ending.value.code, int)
     return ending.value.code
 
@@ -262,6 +290,15 @@ def test_the_command_ends_with_1_and_the_problems(
     particles.with_name("particles.mrcs").unlink()
     assert status(str(particles)) == 1
     assert "Would spoil a run" in capsys.readouterr().out
+
+
+def test_settings_of_the_run_are_taken_as_by_train(
+    particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "run.toml"
+    settings.write_text("[data]\nbox = 16\n")
+    status(str(particles), "--config", str(settings), "--latent.dimensions", "1")
+    assert "dB at a working box of 16" in capsys.readouterr().out
 
 
 def test_text_from_a_file_is_not_markup(

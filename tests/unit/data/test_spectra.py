@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,12 @@ from multicryogan.rng import stream
 from training_data import tiny_stack
 
 BOX = 32
+ALL = np.zeros(600, np.int64)  # in one group
 PREPROCESSING = Preprocessing(BOX, 1, 14.0, 2.0)
+
+
+def one_group(rim: torch.Tensor, raw: torch.Tensor) -> Spectra:
+    return Spectra(rim[None], raw[None], torch.ones(1))
 
 
 def coloured_power(box: int = BOX) -> torch.Tensor:
@@ -55,33 +61,33 @@ def test_smoothing_an_empty_shell_stays_finite() -> None:
 def test_the_rim_of_pure_noise_has_the_power_of_the_noise(
     noise_stack: ParticleStack,
 ) -> None:
-    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu")
+    spectra = survey(noise_stack, ALL, PREPROCESSING, 0, "cpu")
     torch.testing.assert_close(
-        spectra.rim[2:-1], coloured_power()[2:-1], rtol=0.15, atol=0
+        spectra.rim[0, 2:-1], coloured_power()[2:-1], rtol=0.15, atol=0
     )
 
 
 def test_whole_images_of_pure_noise_have_the_same_power(
     noise_stack: ParticleStack,
 ) -> None:
-    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu")
+    spectra = survey(noise_stack, ALL, PREPROCESSING, 0, "cpu")
     torch.testing.assert_close(
-        spectra.raw[2:-1], coloured_power()[2:-1], rtol=0.1, atol=0
+        spectra.raw[0, 2:-1], coloured_power()[2:-1], rtol=0.1, atol=0
     )
 
 
 def test_white_noise_is_one_number_for_all_shells(noise_stack: ParticleStack) -> None:
-    spectra = survey(noise_stack, PREPROCESSING, 0, "cpu", is_white=True)
+    spectra = survey(noise_stack, ALL, PREPROCESSING, 0, "cpu", is_white=True)
     assert len(spectra.rim.unique()) == 1
 
 
 def test_pure_noise_has_no_signal(noise_stack: ParticleStack) -> None:
-    assert survey(noise_stack, PREPROCESSING, 0, "cpu").snr() < 0.05
+    assert survey(noise_stack, ALL, PREPROCESSING, 0, "cpu").snr() < 0.05
 
 
 def test_snr_is_signal_over_noise_variance() -> None:
     rim, raw = torch.full((17,), 2.0), torch.full((17,), 3.0)
-    assert Spectra(rim, raw).snr() == pytest.approx(0.5)
+    assert one_group(rim, raw).snr() == pytest.approx(0.5)
 
 
 def test_standardised_white_noise_has_a_pixel_variance_of_one_below_nyquist() -> None:
@@ -90,7 +96,7 @@ def test_standardised_white_noise_has_a_pixel_variance_of_one_below_nyquist() ->
     passed = int((k[:, None].square() + k.square() < BOX**2 / 4).sum())
     white = torch.full((BOX // 2 + 1,), 7.0)
     expected = torch.full_like(white, BOX**2 / passed)
-    torch.testing.assert_close(Spectra(white, white).standard_noise(), expected)
+    torch.testing.assert_close(one_group(white, white).standard_noise(), expected)
 
 
 @pytest.mark.parametrize("rim", [torch.full((BOX // 2 + 1,), 4.0), coloured_power()])
@@ -101,7 +107,7 @@ def test_standardised_noise_has_the_power_that_is_said(rim: torch.Tensor) -> Non
     images = standardise(noise, PREPROCESSING)
     measured = masked_radial_power(images, untouched.float())
     # Every image's mean is removed, and the low-pass softens the last shells.
-    ratio = (measured / Spectra(rim, rim).standard_noise())[2:-2]
+    ratio = (measured / one_group(rim, rim).standard_noise())[2:-2]
     assert ratio.mean().item() == pytest.approx(1, abs=0.02)
     assert (ratio - 1).abs().max() < 0.05
 
@@ -109,15 +115,17 @@ def test_standardised_noise_has_the_power_that_is_said(rim: torch.Tensor) -> Non
 def test_shell_snr_is_signal_over_noise_in_each_shell() -> None:
     rim, raw = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 5.0, 3.0])
     expected = torch.tensor([0.0, 1.5, -0.25])
-    torch.testing.assert_close(Spectra(rim, raw).shell_snr(), expected)
+    torch.testing.assert_close(one_group(rim, raw).shell_snr(), expected)
 
 
 def test_shells_of_low_resolution_hold_the_signal(tmp_path: Path) -> None:
-    snr = survey(tiny_stack(tmp_path), PREPROCESSING, 0, "cpu").shell_snr()
+    stack = tiny_stack(tmp_path)
+    group = stack.optics_group
+    snr = survey(stack, group, PREPROCESSING, 0, "cpu").shell_snr()
     assert snr[2:5].mean() > 0.3
     assert snr[13:15].abs().max() < 0.1
 
 
 def test_a_survey_repeats(noise_stack: ParticleStack) -> None:
-    first, again = (survey(noise_stack, PREPROCESSING, 1, "cpu") for _ in range(2))
+    first, again = (survey(noise_stack, ALL, PREPROCESSING, 1, "cpu") for _ in range(2))
     assert torch.equal(first.raw, again.raw)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from multicryogan.fourier import shell_index
 from multicryogan.imaging import masked_radial_power, radial_power, sample_noise
+from multicryogan.imaging.noise import unbiased_masked_power
 from multicryogan.rng import stream
 
 
@@ -84,3 +85,12 @@ def test_masked_power_does_not_see_the_grey_level() -> None:
         masked_radial_power(noise + level, rim(16)),
         masked_radial_power(noise, rim(16)),
     )
+
+
+def test_unbiased_power_of_few_images_may_be_negative_and_is_right_on_average() -> None:
+    noise = torch.randn(600, 16, 16, generator=stream(0, "noise"))
+    few = torch.stack([unbiased_masked_power(part, rim(16)) for part in noise.split(2)])
+    assert (few < 0).any()
+    whole = unbiased_masked_power(noise, rim(16))
+    torch.testing.assert_close(few.mean(0), whole)
+    assert (masked_radial_power(noise[:2], rim(16)) >= 0).all()

@@ -129,7 +129,7 @@ def test_blocks_of_images_change_nothing(
     stack: ParticleStack,
 ) -> None:
     monkeypatch.setattr("multicryogan.inference.expectation.BLOCK", 50 * BOX**2)
-    monkeypatch.setattr("multicryogan.inference.expectation.READ", 7 * BOX**2)
+    monkeypatch.setattr("multicryogan.io.particles._READ", 7 * BOX**2)
     told: list[tuple[int, int]] = []
     again = assign(
         conformations_of(model),

@@ -3,14 +3,17 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from manifold_data import manifold, relative
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.inference import ImageLaw, Placement, place, pose_posterior
-from multicryogan.inference.expectation import Examination, read
+from multicryogan.inference.expectation import Examination
 from multicryogan.inference.manifold import Manifold
 from multicryogan.inference.maximisation import Sums
 from multicryogan.inference.poses import PoseTree
@@ -42,7 +45,7 @@ def single(conformations: Manifold) -> Manifold:
 
 def examination() -> Examination:
     power = torch.full((BOX // 2 + 1,), 0.3)
-    law = ImageLaw(power, PIXEL_SIZE * 2, 3)
+    law = ImageLaw(power[None], PIXEL_SIZE * 2, 3)
     return Examination(single(manifold(0.4, BOX)), law, PoseTree(40))
 
 
@@ -99,7 +102,7 @@ def test_placements_are_in_the_order_of_the_rows(
 def test_placements_are_those_of_all_poses(
     sampler: ImageSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", 1e9)
+    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
     look = examination()
     assert look.level == 1
     every = look.tree.rotations(torch.arange(320), 1)
@@ -133,8 +136,17 @@ def test_images_read_few_at_a_time_are_those_read_at_once(
     sampler: ImageSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, optics = sampler.take(ROWS)
-    monkeypatch.setattr(f"{EXPECTATION}.READ", 2 * 32**2)
-    found, found_optics = read(sampler, ROWS)
+    monkeypatch.setattr("multicryogan.io.particles._READ", 2 * 32**2)
+    read_images = ParticleStack.images
+    counts: list[int] = []
+
+    def counted(stack: ParticleStack, rows: Tensor) -> NDArray[np.float32]:
+        counts.append(len(rows))
+        return read_images(stack, rows)
+
+    monkeypatch.setattr(ParticleStack, "images", counted)
+    found, found_optics = sampler.take(ROWS)
+    assert counts == [2, 2, 2, 1]
     assert found.shape == (7, BOX, BOX)
     torch.testing.assert_close(found, images)
     assert optics is not None
@@ -146,6 +158,6 @@ def test_images_read_few_at_a_time_are_those_read_at_once(
 
 def test_without_optics_there_is_no_ctf(sampler: ImageSampler) -> None:
     plain = dataclasses.replace(sampler, optics=None)
-    assert read(plain, ROWS)[1] is None
+    assert plain.take(ROWS)[1] is None
     found = examination().place(plain, ROWS).log_likelihood
     assert (found - examination().place(sampler, ROWS).log_likelihood).abs().max() > 0.1

@@ -75,7 +75,7 @@ def fit_of(result: Tensor, truth: Tensor) -> Fit:
         noisy(real, power, "real"),
         noisy(clean_images(result, "own"), power, "own"),
         super_fibonacci(POSES),
-        ImageLaw(power, PIXEL_SIZE, BOX // 2 - 1),
+        ImageLaw(power[None], PIXEL_SIZE, BOX // 2 - 1),
     )
     print(fit)
     return fit
@@ -165,7 +165,7 @@ def test_motion_is_the_evidence_of_all_less_that_of_the_best_or_their_mean(
 ) -> None:
     power = torch.full((BOX // 2 + 1,), 2.0)
     real = noisy(clean_images(truth, "real"), power, "real")
-    rotations, law = super_fibonacci(POSES), ImageLaw(power, PIXEL_SIZE, 7)
+    rotations, law = super_fibonacci(POSES), ImageLaw(power[None], PIXEL_SIZE, 7)
     evidence = [
         pose_posterior(*real, v[None], rotations, law).log_mean[:, 0].double()
         for v in (*STATES, STATES.mean(0))

@@ -81,7 +81,7 @@ def test_one_pose_of_a_gaussian_is_the_sum_over_pixels(box: int) -> None:
         None,
         blob(box, (x, y, z))[None],
         quarter,
-        ImageLaw(flat(box, 0.09), PIXEL_SIZE, box),
+        ImageLaw(flat(box, 0.09)[None], PIXEL_SIZE, box),
     ).log_mean
     expected = ratio_of_pixels(images, plane, 0.09)
     # The projector is right to 1e-3 of the amplitude.
@@ -98,7 +98,7 @@ def test_one_pose_is_the_sum_over_pixels_in_single_precision(box: int) -> None:
         None,
         volume[None].float(),
         rotation.float(),
-        ImageLaw(flat(box, 4.0).float(), PIXEL_SIZE, box),
+        ImageLaw(flat(box, 4.0)[None].float(), PIXEL_SIZE, box),
     ).log_mean
     expected = ratio_of_pixels(images, clean, 4.0).float()
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-4, atol=1e-4)
@@ -110,7 +110,7 @@ def test_each_image_has_its_own_astigmatic_ctf(box: int) -> None:
     params = ImagingParams(rotation.expand(1, 4, 3, 3), ctf=optics.reshape(1, 4))
     clean = form_images(volume[None], params, PIXEL_SIZE, 6)[0]
     images = clean + white((4, box, box))
-    law = ImageLaw(flat(box, 1.0), PIXEL_SIZE, 6)
+    law = ImageLaw(flat(box, 1.0)[None], PIXEL_SIZE, 6)
     found = pose_posterior(images, optics, volume[None], rotation, law).log_mean
     torch.testing.assert_close(found[:, 0], ratio_of_pixels(images, clean, 1.0))
 
@@ -127,7 +127,7 @@ def test_each_shell_is_divided_by_its_own_noise(box: int) -> None:
     clean, image = (torch.fft.fft2(x, norm="ortho") * gain for x in (clean, images))
     expected = (image.conj() * clean).real - clean.abs().square() / 2
     found = pose_posterior(
-        images, None, volume[None], rotation, ImageLaw(power, PIXEL_SIZE, box)
+        images, None, volume[None], rotation, ImageLaw(power[None], PIXEL_SIZE, box)
     ).log_mean
     torch.testing.assert_close(found[:, 0], expected.sum((-2, -1)))
 
@@ -136,7 +136,7 @@ def test_ratio_averages_to_one_over_images_of_noise() -> None:
     power = 1 + 4 / (1 + torch.arange(9, dtype=FLOAT))
     noise = sample_noise((20_000, 16, 16), power, stream(0, "noise"))
     volume = 0.1 * particle(16)[None]
-    law = ImageLaw(power, PIXEL_SIZE, 8)
+    law = ImageLaw(power[None], PIXEL_SIZE, 8)
     ratio = pose_posterior(noise, None, volume, poses(1), law).log_mean.exp()
     assert ratio.std() > 0.2
     error = ratio.std().item() / math.sqrt(len(noise))
@@ -146,7 +146,7 @@ def test_ratio_averages_to_one_over_images_of_noise() -> None:
 def test_poses_and_volumes_are_averaged() -> None:
     volumes = torch.stack((particle(16), particle(16, "others")))
     images, optics = white((5, 16, 16)), astigmatic(5)
-    law = ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    law = ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     single = torch.stack(
         [
             pose_posterior(images, optics, v[None], r[None], law).log_mean[:, 0]
@@ -160,7 +160,7 @@ def test_poses_and_volumes_are_averaged() -> None:
 
 def test_evidence_has_a_column_for_each_volume() -> None:
     volumes = torch.stack((particle(16), particle(16, "others")))
-    images, law = white((5, 16, 16)), ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    images, law = white((5, 16, 16)), ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     both = pose_posterior(images, None, volumes, poses(7), law).log_mean
     second = pose_posterior(images, None, volumes[1:], poses(7), law).log_mean
     torch.testing.assert_close(both[:, 1:], second)
@@ -168,7 +168,7 @@ def test_evidence_has_a_column_for_each_volume() -> None:
 
 def log_ratios(images: Tensor, volume: Tensor, rotations: Tensor) -> Tensor:
     """(B, M) of every pose alone, under white noise of variance one."""
-    law = ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    law = ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     columns = [
         pose_posterior(images, None, volume[None], r[None], law).log_mean
         for r in rotations
@@ -182,7 +182,7 @@ def test_the_posterior_over_poses_is_that_of_all_ratios(scores_at_once: int) -> 
     # Half of the images show the last pose: their posterior is narrow.
     shown = project(volumes[:1], poses(50)[None, -1:])[0].expand(4, -1, -1)
     images = torch.cat((white((5, 16, 16)), shown + white((4, 16, 16))))
-    law = ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    law = ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     found = pose_posterior(
         images, None, volumes, poses(50), law, scores_at_once=scores_at_once
     )
@@ -199,7 +199,7 @@ def test_the_posterior_over_poses_is_that_of_all_ratios(scores_at_once: int) -> 
 
 
 def test_nothing_is_known_of_poses_by_an_empty_volume() -> None:
-    images, law = white((3, 16, 16)), ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    images, law = white((3, 16, 16)), ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     found = pose_posterior(images, None, 0 * particle(16)[None], poses(50), law)
     expected = torch.full((3, 1), math.log(50), dtype=FLOAT)
     torch.testing.assert_close(found.entropy, expected)
@@ -213,7 +213,7 @@ def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
         None,
         volume[None].float(),
         rotation.float(),
-        ImageLaw(flat(16, 0.01).float(), PIXEL_SIZE, 8),
+        ImageLaw(flat(16, 0.01)[None].float(), PIXEL_SIZE, 8),
     )
     expected = ratio_of_pixels(torch.cat((clean, -clean)), clean, 0.01)
     assert expected[0] > 500
@@ -221,7 +221,7 @@ def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
 
 
 def test_grey_level_of_an_image_plays_no_part() -> None:
-    law = ImageLaw(flat(16, 1.0), PIXEL_SIZE, 8)
+    law = ImageLaw(flat(16, 1.0)[None], PIXEL_SIZE, 8)
     arguments = (None, particle(16)[None], poses(3), law)
     images = white((4, 16, 16))
     torch.testing.assert_close(
@@ -233,7 +233,7 @@ def test_grey_level_of_an_image_plays_no_part() -> None:
 def test_an_empty_volume_scores_zero() -> None:
     empty = torch.zeros(3, 16, 16, 16)
     images, power = white((5, 16, 16)).float(), flat(16, 1.0).float()
-    law = ImageLaw(power, PIXEL_SIZE, 8)
+    law = ImageLaw(power[None], PIXEL_SIZE, 8)
     found = marginal_log_likelihood(images, None, empty, super_fibonacci(1500), law)
     torch.testing.assert_close(found, torch.zeros(5))
 
@@ -270,7 +270,7 @@ def test_the_true_volume_scores_highest(
             optics.to(torch.float32),
             volume[None].float(),
             super_fibonacci(2000),
-            ImageLaw(flat(16, variance).float(), PIXEL_SIZE, 8),
+            ImageLaw(flat(16, variance)[None].float(), PIXEL_SIZE, 8),
         )
         for volume in (truth, other)
     )
@@ -295,4 +295,4 @@ def test_images_without_noise_in_a_shell_are_a_mistake() -> None:
     power[6:] = 0
     arguments = (white((2, 16, 16)), None, particle(16)[None], poses(1))
     with pytest.raises(InputError, match="shell 6 of 8: set max_shell below it"):
-        pose_posterior(*arguments, ImageLaw(power, PIXEL_SIZE, 8))
+        pose_posterior(*arguments, ImageLaw(power[None], PIXEL_SIZE, 8))

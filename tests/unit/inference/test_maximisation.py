@@ -53,7 +53,7 @@ Change = Callable[[float], Manifold]
 
 @pytest.fixture(autouse=True)
 def leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{SEARCH}.DROP", 1e9)
+    monkeypatch.setattr(f"{SEARCH}.DROP", (1e9, 1e9))
 
 
 def drawn(*shape: int, name: str) -> Tensor:

@@ -236,7 +236,7 @@ def test_records_tell_the_mean_log_likelihood(
 
 def test_without_held_out_images_nothing_is_said_of_them(work: Refinement) -> None:
     blind = dataclasses.replace(work, rows=(*work.rows[:2], torch.arange(0)))
-    assert blind.held_out(single(phantom()), 3) is None
+    assert blind.held_out(single(phantom()), 3, work.tree) is None
 
 
 # Shells

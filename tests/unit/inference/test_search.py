@@ -49,7 +49,7 @@ def every(level: int, tree: PoseTree = TREE) -> Tensor:
 
 @pytest.fixture
 def leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{SEARCH}.DROP", 1e9)
+    monkeypatch.setattr(f"{SEARCH}.DROP", (1e9, 1e9))
 
 
 def assert_same(found: PosePosterior, expected: PosePosterior) -> None:
@@ -188,7 +188,7 @@ def kept_by(ratios: Tensor, drop: float) -> set[tuple[int, int]]:
 def test_roots_are_kept_that_low_shells_find_likely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}.DROP", 4.0)
+    monkeypatch.setattr(f"{SEARCH}.DROP", (4.0, 4.0))
     monkeypatch.setattr(f"{SEARCH}.SLACK", 0.0)
     images, ctfs = noisy_images(8)
     cells = likely_cells(ImageFactors.of(images, ctfs, law(POWER)), manifold(), TREE, 1)
@@ -205,7 +205,7 @@ def test_roots_are_kept_that_low_shells_find_likely(
 def test_children_are_kept_that_more_shells_find_likely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}.DROP", 4.0)
+    monkeypatch.setattr(f"{SEARCH}.DROP", (4.0, 4.0))
     monkeypatch.setattr(f"{SEARCH}.SLACK", 0.0)
     images, ctfs = noisy_images(8)
     factors = ImageFactors.of(images, ctfs, law(POWER))
@@ -227,7 +227,7 @@ def test_children_are_kept_that_more_shells_find_likely(
 def test_no_more_roots_are_kept_than_are_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}.DROP", 1e9)
+    monkeypatch.setattr(f"{SEARCH}.DROP", (1e9, 1e9))
     monkeypatch.setattr(f"{SEARCH}.MOST_CELLS", 3)
     images, ctfs = noisy_images(8)
     cells = likely_cells(ImageFactors.of(images, ctfs, law(POWER)), manifold(), TREE, 1)

@@ -74,7 +74,7 @@ def test_no_shifts_are_one_cell_in_place() -> None:
 
 
 def test_search_sums_over_all_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", 1e9)
+    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
     monkeypatch.setattr("multicryogan.inference.search.MOST_CELLS", 10**6)
     images, _ = moved_images(1.0)
     factors = ImageFactors.of(images, optics(4), law(1.0))
@@ -121,7 +121,7 @@ def test_clear_images_tell_their_shift() -> None:
 
 
 def test_gradient_of_the_evidence_with_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", 1e9)
+    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
     images, _ = moved_images(4.0)
     factors = ImageFactors.of(images, optics(4), law())
     start = manifold()

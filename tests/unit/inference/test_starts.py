@@ -159,7 +159,7 @@ def begun(
     made, power = images_of(volumes, [images // len(volumes)] * len(volumes), snr)
     config = RefineConfig(components=components, restarts=2)
     work = refinement(made, power, config, held_out=60)
-    return work, radial_power(made) - work.noise_power
+    return work, radial_power(made) - work.noise_power[0]
 
 
 def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.basis.shape[0] == len(found.latents) == 1
     # In the grey levels of the images as well.
     assert float(found.basis.norm() / volume.norm()) == pytest.approx(1, abs=0.1)
-    assert work.held_out(found, 4) == pytest.approx(max(scores))
+    assert work.held_out(found, 4, work.tree) == pytest.approx(max(scores))
 
 
 def test_a_map_from_images_alone_has_the_symmetry(
@@ -194,7 +194,7 @@ def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, motions = scores[:2], scores[2:]
     assert len(motions) == 2
     assert max(motions) > max(maps) + 1
-    assert work.held_out(found, 4) == pytest.approx(max(motions))
+    assert work.held_out(found, 4, work.tree) == pytest.approx(max(motions))
     assert torch.equal(found.latents, LATENTS)
     shown = torch.arange(300) >= 150
     order = torch.randperm(300, generator=stream(0, "order"))
@@ -212,7 +212,7 @@ def test_only_the_first_half_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     other = work.sampler.stack.values.copy()
     other[work.rows[1]] = math.nan
     changed = refinement(
-        torch.from_numpy(other), float(work.noise_power[0]), work.config, held_out=60
+        torch.from_numpy(other), float(work.noise_power[0, 0]), work.config, held_out=60
     )
     again, _ = random_start(changed, LATENTS, excess)
     assert torch.equal(again.basis, found.basis)

@@ -72,7 +72,7 @@ def test_sums_are_those_of_all_symmetric_poses(group: str) -> None:
         precision = torch.zeros(box * box * (box // 2 + 1), 1)
         slicer.insert(values.repeat(times, 1, 1), rotation, gradient)
         slicer.insert_nearest(seen.repeat(times, 1, 1), rotation, precision)
-        return Sums(gradient, precision, torch.ones(1))
+        return Sums(gradient, precision, torch.ones(1), torch.ones(1, 1))
 
     group_poses = rotation @ point_group(group).float()[:, None]
     every = sums_at(group_poses.flatten(0, 1), len(group_poses))
@@ -89,7 +89,9 @@ def drawn_sums() -> Sums:
     """Sums of a mean and a motion."""
     draws = stream(0, "sums")
     precision = torch.rand(BOX * BOX * (BOX // 2 + 1), 3, generator=draws)
-    return Sums(torch.randn(5, 4, generator=draws), precision, torch.ones(2))
+    return Sums(
+        torch.randn(5, 4, generator=draws), precision, torch.ones(2), torch.ones(2, 1)
+    )
 
 
 def test_a_free_motion_keeps_its_sums_apart_from_the_mean() -> None:

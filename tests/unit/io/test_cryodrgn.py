@@ -52,7 +52,7 @@ def test_tables_equal_those_of_cryodrgns_own_parsers(
         rotation,
         shift,
         torch.zeros(len(stack), 1),
-        box,
+        np.full(len(stack), box),
         stack.pixel_sizes,
         stack.ctf_params(),
     )
@@ -110,7 +110,7 @@ def test_without_optics_there_is_no_ctf(tmp_path: Path) -> None:
         torch.eye(3).expand(2, 3, 3),
         torch.zeros(2, 2),
         torch.zeros(2, 1),
-        8,
+        np.full(2, 8),
         np.ones(2),
         None,
     )

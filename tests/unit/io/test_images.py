@@ -1,5 +1,7 @@
 """Facts about finding stacks and reading their images by row."""
 
+import os
+import sys
 from pathlib import Path
 
 import mrcfile
@@ -11,6 +13,7 @@ from multicryogan.errors import InputError
 from multicryogan.io import OpticsOverride, read_particles, write_stack
 
 BOX = 6
+linux = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs /proc")
 
 
 def make_stack(path: Path, count: int, first: float = 0.0, box: int = BOX) -> Path:
@@ -52,6 +55,11 @@ def test_rows_are_read_by_their_image_index(two_stacks: Path) -> None:
 def test_rows_come_in_the_order_asked_for(two_stacks: Path, kind: type) -> None:
     images = read_particles(two_stacks).images(kind([5, 3, 0, 5]))
     assert values(images) == [3.0, 12.0, 2.0, 3.0]
+
+
+def test_bytes_on_disk_are_those_of_all_stacks(two_stacks: Path) -> None:
+    sizes = [two_stacks.with_name(name).stat().st_size for name in ("a.mrcs", "b.mrcs")]
+    assert read_particles(two_stacks).bytes_on_disk == sum(sizes)
 
 
 def test_no_row_gives_no_image(two_stacks: Path) -> None:
@@ -174,7 +182,7 @@ def test_different_boxes_have_no_common_one(tmp_path: Path) -> None:
     make_stack(tmp_path / "b.mrcs", 1, box=8)
     stack = read_particles(make_star(tmp_path / "p.star", "1@a.mrcs", "1@b.mrcs"))
     assert stack.boxes.tolist() == [6, 8]
-    for ask in (stack.check_files, lambda: stack.box, lambda: stack.images([0, 1])):
+    for ask in (lambda: stack.box, lambda: stack.images([0, 1])):
         with pytest.raises(InputError, match="one box"):
             ask()
 
@@ -207,7 +215,7 @@ def test_an_incomplete_header_is_noted_once(tmp_path: Path) -> None:
     assert "2 stacks have an incomplete MRC header" in stack.notes[0]
 
 
-def test_more_stacks_than_open_files_are_read(tmp_path: Path) -> None:
+def test_many_stacks_are_read(tmp_path: Path) -> None:
     for number in range(40):
         make_stack(tmp_path / f"{number}.mrcs", 1, first=float(number))
     names = [f"1@{number}.mrcs" for number in range(40)]
@@ -215,16 +223,69 @@ def test_more_stacks_than_open_files_are_read(tmp_path: Path) -> None:
     assert values(stack.images(slice(None))) == [float(n) for n in range(40)]
 
 
-def test_memory_maps_of_old_files_are_let_go(tmp_path: Path) -> None:
-    for number in range(40):
-        make_stack(tmp_path / f"{number}.mrcs", 1)
-    names = [f"1@{number}.mrcs" for number in range(40)]
-    stack = read_particles(make_star(tmp_path / "p.star", *names))
+@linux
+def test_no_stack_stays_open(two_stacks: Path) -> None:
+    stack = read_particles(two_stacks)
     stack.images(slice(None))
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        pytest.skip("needs /proc")
-    assert maps.read_text().count(str(tmp_path)) <= 16
+    stack.expect(slice(None))
+    folder = str(two_stacks.parent)
+    open_files = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert [path for path in open_files if path.startswith(folder)] == []
+    assert folder not in Path("/proc/self/maps").read_text()
+
+
+def bytes_read() -> int:
+    """Bytes that this process has asked the system for so far."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@linux
+def test_only_the_images_asked_for_are_read(tmp_path: Path) -> None:
+    path = make_stack(tmp_path / "a.mrcs", 2, box=128)
+    raw = bytearray(path.read_bytes()[:1024])
+    raw[8:12] = (50_000).to_bytes(4, "little")
+    with path.open("r+b") as file:
+        file.write(raw)
+        file.truncate(1024 + 50_000 * 128**2 * 4)  # 3 GB, on disk a few pages
+    stack = read_particles(path)
+    before = bytes_read()
+    found = stack.images([49_999, 1, 0])
+    assert values(found) == [0.0, 1.0, 0.0]
+    assert bytes_read() - before < 3 * 128**2 * 4 + 10_000
+
+
+def test_a_stack_that_has_shrunk_since_is_reported(two_stacks: Path) -> None:
+    stack = read_particles(two_stacks)
+    stack.check_files()
+    path = two_stacks.parent / "a.mrcs"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"a\.mrcs became shorter"):
+        stack.images([5])
+
+
+def test_a_stack_that_is_gone_since_is_reported(two_stacks: Path) -> None:
+    stack = read_particles(two_stacks)
+    stack.check_files()
+    (two_stacks.parent / "a.mrcs").unlink()
+    stack.expect([0])  # what is wrong is told by the reading itself
+    with pytest.raises(InputError, match=r"cannot read .*a\.mrcs"):
+        stack.images([0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs posix_fadvise")
+def test_images_are_expected_where_they_are_read(
+    two_stacks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def advise(descriptor: int, offset: int, size: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_WILLNEED
+        found = os.pread(descriptor, size, offset)
+        asked.append((size, int(np.frombuffer(found, "<f4")[0])))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    read_particles(two_stacks).expect([0, 3, 4])
+    assert sorted(asked) == [(BOX**2 * 4, 1), (BOX**2 * 4, 2), (BOX**2 * 4, 12)]
 
 
 @pytest.mark.parametrize("name", ["p.txt", "p", "p.star", "p.mrcs"])

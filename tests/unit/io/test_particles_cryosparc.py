@@ -48,6 +48,27 @@ def test_the_sign_multiplies_the_image(stack: ParticleStack) -> None:
     assert stack.images([0])[0, 0, 0] == -1.0
 
 
+def test_selected_rows_keep_all_that_is_known_of_them(tmp_path: Path) -> None:
+    images = np.arange(4.0)[:, None, None] * np.ones((8, 8)) + 1
+    write_stack(tmp_path / "a.mrcs", images, 1.5)
+    rows = make_rows(4)
+    rows["ctf/df1_A"] = [1000, 2000, 3000, 4000]
+    rows["alignments3D/pose"][:, 0] = [0.1, 0.2, 0.3, 0.4]
+    rows["alignments3D/shift"][:, 0] = [1, 2, 3, 4]
+    rows["blob/sign"] = [-1, -1, 1, 1]
+    path = save(tmp_path / "particles.cs", rows)
+    whole = read_particles(path, optics=OpticsOverride(voltage_kv=200.0))
+    part = whole.select(np.array([3, 1]))
+    assert len(part) == 2
+    assert part.images([0, 1])[:, 0, 0].tolist() == [4.0, -2.0]
+    optics = part.ctf_params()
+    assert optics.defocus_u_angstrom.tolist() == [4000.0, 2000.0]
+    assert optics.voltage_kv.tolist() == [200.0, 200.0]
+    assert torch.equal(part.rotations(), whole.rotations()[[3, 1]])
+    assert torch.equal(part.shifts_angstrom(), whole.shifts_angstrom()[[3, 1]])
+    assert part.table["uid"].tolist() == [(1 << 60) + 3, (1 << 60) + 1]
+
+
 def test_angles_are_turned_into_degrees(stack: ParticleStack) -> None:
     optics = stack.ctf_params()
     found = [optics.defocus_angle_deg[0].item(), optics.phase_shift_deg[0].item()]

@@ -129,6 +129,63 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
         read_star(tmp_path / "some.star")
 
 
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are read and written two by two."""
+    monkeypatch.setattr("multicryogan.io.star._ROWS_AT_ONCE", 2)
+
+
+@pytest.mark.usefixtures("two_at_once")
+@pytest.mark.parametrize(
+    ("label", "rows", "expected"),
+    [
+        ("rlnDefocusU", ["1", "2", "3", "4.5", "nan"], [1.0, 2.0, 3.0, 4.5]),
+        ("rlnClassNumber", ["1", "2", "3", "4", "5"], [1, 2, 3, 4]),
+        ("rlnNote", ["1", "2", "none", "4"], ["1", "2", "none", "4"]),
+        ("myTag", ["10", "7", "3", "007"], ["10", "7", "3", "007"]),
+        ("rlnMicrographName", ["a", "b", "'c d'", "e"], ["a", "b", "c d", "e"]),
+    ],
+)
+def test_many_rows_are_one_table(
+    tmp_path: Path, label: str, rows: list[str], expected: list[object]
+) -> None:
+    found = column(star(tmp_path, loop([label], *rows)), label)
+    assert found[:4] == expected
+    assert len(found) == len(rows)
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_short_row_far_down_names_its_line(tmp_path: Path) -> None:
+    path = star(tmp_path, loop(["rlnA", "rlnB"], "1 2", "3 4", "5 6", "", "7"))
+    with pytest.raises(InputError, match="line 11: 1 values found"):
+        read_star(path)
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_rows_that_are_too_long_are_counted_over_the_whole_table(
+    tmp_path: Path,
+) -> None:
+    path = star(tmp_path, loop(["rlnA"], "1 2", "3", "4 5", "6 7", "8"))
+    assert "3 rows have more values" in read_star(path).notes[0]
+    assert column(path, "rlnA") == [1, 3, 4, 6, 8]
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_table_of_many_rows_reads_back_exactly(tmp_path: Path) -> None:
+    many = pd.concat([TABLE] * 3, ignore_index=True)
+    write_star(tmp_path / "out.star", many, OPTICS)
+    found = read_star(tmp_path / "out.star").find("particles")
+    pd.testing.assert_frame_equal(found, many)
+
+
+def test_blocks_are_told_apart(tmp_path: Path) -> None:
+    text = "# made by hand\n" + loop(["rlnA"], "1", "2", name="optics")
+    text += "data_empty\n\ndata_particles\n_rlnB 3\n"
+    blocks = read_star(star(tmp_path, text)).blocks
+    assert [name for name, _ in blocks] == ["optics", "empty", "particles"]
+    assert [len(table) for _, table in blocks] == [2, 0, 1]
+
+
 TABLE = pd.DataFrame(
     {
         "rlnImageName": ["000002@a.mrcs", "000001@a.mrcs"],

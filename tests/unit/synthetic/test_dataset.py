@@ -1,12 +1,14 @@
 """Synthetic data sets as folders."""
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 
 from multicryogan.config import (
@@ -19,6 +21,7 @@ from multicryogan.config import (
 from multicryogan.errors import InputError
 from multicryogan.io import read_particles
 from multicryogan.synthetic import Truth, read_truth, simulate
+from multicryogan.tables import read_toml
 
 PdbWriter = Callable[..., Path]
 CONFIG = SimulationConfig(
@@ -98,8 +101,9 @@ def test_protein_is_white(clean: Path) -> None:
 
 def test_truth_images_match_the_stack(clean: Path) -> None:
     from multicryogan.imaging import ImagingParams, form_images
+    from multicryogan.synthetic.groups import Geometry
     from multicryogan.synthetic.molecule import load_conformations
-    from multicryogan.synthetic.render import Geometry, true_map
+    from multicryogan.synthetic.render import true_map
 
     truth, stack = read_truth(clean), read_particles(clean / "particles.star")
     demo = load_conformations(truth.config.molecule, Path())
@@ -165,7 +169,7 @@ def test_truth_has_a_map_for_each_state(truth: Truth) -> None:
     assert truth.maps.shape == (3, 32, 32, 32)
     assert truth.map_coordinates.flatten().tolist() == [0, 20, 40]
     assert truth.map_weights.tolist() == [0.25, 0.5, 0.25]
-    assert (truth.unit, truth.voxel_size) == ("deg", 5.0)
+    assert (truth.units, truth.voxel_size) == (("deg",), 5.0)
 
 
 def test_mean_map_is_the_weighted_mean_of_the_states(truth: Truth) -> None:
@@ -206,7 +210,7 @@ def test_set_of_frames_has_the_rendered_coordinates(
     )
     simulate(config, tmp_path / "set")
     truth = read_truth(tmp_path / "set")
-    assert truth.unit == "frame"
+    assert truth.units == ("frame",)
     steps = truth.coordinates * 23  # the largest move is 11.2 Å: 23 steps
     torch.testing.assert_close(steps, steps.round())
 
@@ -285,6 +289,14 @@ def test_molecule_that_leaves_the_box_is_refused(tmp_path: Path) -> None:
         ({"noise_falloff_angstrom": -1.0}, "noise_falloff_angstrom is -1.0"),
         ({"preferred_share": 1.5}, "preferred_share is 1.5"),
         ({"preferred_cone_deg": 0.0}, "preferred_cone_deg is 0.0"),
+        ({"preferred_rise": 0.1}, "preferred_rise is 0.1; expected -0 to 0"),
+        ({"preferred_share": 0.8, "preferred_rise": -0.5}, "-0.4 to 0.4"),
+        ({"contrast_spread": -0.1}, "contrast_spread is -0.1"),
+        ({"background_patches": -1}, "background_patches is -1"),
+        (
+            {"optics": OpticsConfig(phase_shift_spread_deg=-1.0)},
+            "optics.phase_shift_spread_deg is -1",
+        ),
         ({"optics": OpticsConfig(amplitude_contrast=1.0)}, "amplitude_contrast is 1"),
         ({"optics": OpticsConfig(defocus_um=(2.0, 1.0))}, "defocus_um is"),
         ({"optics": OpticsConfig(voltage_kv=0.0)}, "voltage_kv is 0"),
@@ -297,6 +309,28 @@ def test_unusable_setting_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         simulate(replace(CONFIG, **change), tmp_path / "set")
+
+
+def test_truth_of_before_groups_and_contrast_is_read(
+    noisy: Path, tmp_path: Path
+) -> None:
+    """Its rows and settings know neither."""
+    shutil.copytree(noisy / "truth", tmp_path / "truth")
+    rows = dict(np.load(noisy / "truth" / "rows.npz", allow_pickle=False))
+    del rows["group"], rows["scale"]
+    np.savez(tmp_path / "truth" / "rows.npz", **rows)
+    path = tmp_path / "truth" / "config.toml"
+    values = read_toml(path)
+    new = "groups contrast_spread contrast_in_star background_patches preferred_rise"
+    for name in new.split():
+        del values[name]
+    del values["molecule"]["domain"], values["optics"]["phase_shift_spread_deg"]
+    path.write_text(tomli_w.dumps(values))
+    truth, now = read_truth(tmp_path), read_truth(noisy)
+    assert truth.config == now.config
+    assert torch.equal(truth.group, now.group)
+    assert torch.equal(truth.scale, now.scale)
+    assert truth.is_present.all()
 
 
 def test_folder_without_truth_is_refused(tmp_path: Path) -> None:

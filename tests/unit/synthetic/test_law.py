@@ -104,6 +104,59 @@ def test_larger_set_begins_with_the_rows_of_a_smaller_one() -> None:
     np.testing.assert_array_equal(few, many[:100])
 
 
+DOMAIN = np.array([[0.0, 1.0]])
+WITH_DOMAIN = np.concatenate((ONE, DOMAIN))
+
+
+def test_a_domain_is_there_in_its_share_whatever_the_motion() -> None:
+    law = Law(LawConfig(), WITH_DOMAIN, Path(), domain_share=0.6)
+    drawn, state = law.sample(20000, seed=3)
+    assert set(drawn[:, 1]) == {0.0, 1.0}
+    assert drawn[:, 1].mean() == pytest.approx(0.6, abs=0.01)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.03
+    assert (state == -1).all()
+
+
+def test_a_domain_changes_nothing_in_the_motion() -> None:
+    plain, _ = Law(LawConfig(), ONE, Path()).sample(500, seed=3)
+    drawn, _ = Law(LawConfig(), WITH_DOMAIN, Path(), domain_share=0.6).sample(500, 3)
+    np.testing.assert_array_equal(drawn[:, :1], plain)
+
+
+def test_states_come_without_and_with_the_domain() -> None:
+    law = Law(LawConfig(maps=2), WITH_DOMAIN, Path(), domain_share=0.6)
+    np.testing.assert_allclose(law.states, [[0, 0], [0, 1], [20, 0], [20, 1]])
+    np.testing.assert_allclose(law.weights, [0.2, 0.3, 0.2, 0.3])
+
+
+def test_discrete_states_are_known_with_their_domain() -> None:
+    law = Law(LawConfig(kind="discrete"), WITH_DOMAIN, Path(), domain_share=0.6)
+    drawn, state = law.sample(20000, seed=3)
+    np.testing.assert_array_equal(drawn, law.states[state])
+    shares = np.bincount(state, minlength=4) / 20000
+    np.testing.assert_allclose(shares, [0.1, 0.15, 0.3, 0.45], atol=0.01)
+
+
+def test_a_domain_without_a_motion_gives_two_states() -> None:
+    law = Law(LawConfig(), DOMAIN, Path(), domain_share=0.6)
+    drawn, state = law.sample(20000, seed=3)
+    np.testing.assert_allclose(law.states, [[0], [1]])
+    np.testing.assert_allclose(law.weights, [0.4, 0.6])
+    np.testing.assert_array_equal(drawn[:, 0], state)
+    assert state.mean() == pytest.approx(0.6, abs=0.01)
+
+
+def test_places_along_the_first_coordinate_run_from_0_to_1() -> None:
+    law = Law(LawConfig(), TWO, Path())
+    places = law.along(np.array([[0.0, 50.0], [5.0, 10.0], [20.0, 30.0]]))
+    np.testing.assert_allclose(places, [0, 0.25, 1])
+
+
+def test_a_molecule_that_does_not_move_is_half_way() -> None:
+    law = Law(LawConfig(), np.array([[0.0, 0.0]]), Path())
+    np.testing.assert_array_equal(law.along(np.zeros((2, 1))), [0.5, 0.5])
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

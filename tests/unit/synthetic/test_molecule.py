@@ -10,10 +10,14 @@ import pytest
 from multicryogan.config import MoleculeConfig, MotionConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.synthetic.conformations import Frames, motion_ball
+from multicryogan.synthetic.groups import Geometry, optics_groups
 from multicryogan.synthetic.molecule import check_extent, load_conformations
 from multicryogan.tables import build, read_toml
 
 CONFIGS = Path(__file__).parents[3] / "configs"
+HSP90_CONFIGS = sorted(
+    file.stem for file in CONFIGS.glob("*.toml") if "monoA_snip" in file.read_text()
+)
 PAIR = [
     ("CA", "C", "A", 1, (0.0, 0.0, 0.0)),
     ("CB", "C", "A", 1, (0.0, 0.0, 4.0)),
@@ -86,13 +90,12 @@ def test_frames_of_ca_atoms_give_a_ca_model(shared_data: Path) -> None:
     assert frames.frames.shape == (20, 1207, 3)
 
 
-@pytest.mark.parametrize(
-    "name", ["paper-homogeneous", "paper-continuous", "paper-discrete", "landscape"]
-)
+@pytest.mark.parametrize("name", HSP90_CONFIGS)
 def test_hsp90_configs_fit_their_box(name: str, shared_data: Path) -> None:
     config = build(SimulationConfig, read_toml(CONFIGS / f"{name}.toml"))
     conformations = load_conformations(config.molecule, shared_data / "hsp90")
-    check_extent(conformations, config.box, config.pixel_size, 7.5)
+    for group in optics_groups(config):
+        check_extent(conformations, group.geometry)
     assert motion_ball(conformations)[1] < 72
 
 
@@ -197,5 +200,5 @@ def test_models_of_different_atoms_are_refused(write_pdb: PdbWriter) -> None:
 def test_too_small_a_box_is_refused_with_one_that_fits() -> None:
     conformations = load_conformations(MoleculeConfig(), Path())
     with pytest.raises(InputError, match="use box = 30 or larger pixels"):
-        check_extent(conformations, 16, 5.0, 7.5)
-    check_extent(conformations, 30, 5.0, 7.5)
+        check_extent(conformations, Geometry(16, 5.0, 7.5))
+    check_extent(conformations, Geometry(30, 5.0, 7.5))

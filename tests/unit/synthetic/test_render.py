@@ -1,6 +1,7 @@
 """Clean images against closed forms from the atoms themselves."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.config import MoleculeConfig, OpticsConfig, SimulationConfig
+from multicryogan.config import (
+    GroupConfig,
+    MoleculeConfig,
+    OpticsConfig,
+    SimulationConfig,
+)
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 from multicryogan.synthetic.conformations import Conformations, Frames, RigidMotions
 from multicryogan.synthetic.density import blur_b_angstrom2
 from multicryogan.synthetic.draws import Views, constant_optics
+from multicryogan.synthetic.groups import Geometry, optics_groups
 from multicryogan.synthetic.molecule import load_conformations
 from multicryogan.synthetic.render import (
-    Geometry,
     noise_power,
     render_clean,
     true_map,
@@ -31,7 +37,7 @@ def views_of(count: int, optics: OpticsConfig, defocus: float, shift: float) -> 
     shifts = shift * torch.randn(count, 2, generator=stream(1, "shift"))
     defoci = torch.full((count,), defocus)
     ctf = constant_optics(optics, defoci, defoci, torch.zeros(count))
-    return Views(rotation, shifts, ctf)
+    return Views(rotation, shifts, ctf, torch.zeros(count, dtype=torch.int64))
 
 
 def rendered(
@@ -185,6 +191,42 @@ def test_images_are_projections_of_the_true_maps() -> None:
         assert slope == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("box", [40, 41])
+def test_other_pixels_show_the_same_atoms_at_the_same_place(box: int) -> None:
+    groups = (GroupConfig(), GroupConfig(box=box, pixel_size=3.7))
+    config = SimulationConfig(pixel_size=PIXEL_SIZE, resolution=20.0, groups=groups)
+    geometry = optics_groups(config)[1].geometry
+    place = np.array([[25.0, -14.0, 31.0]])
+    atom = RigidMotions(np.array(["S"]), place, ())
+    views = views_of(4, FLAT, 0.0, shift=9.0)
+    images = rendered(atom, np.zeros((4, 1)), views, geometry).numpy()
+    # A projection sums voxels of 5 Å: over all its area that is f(0) / 5 Å.
+    whole = scattering("S", np.zeros(1), geometry)[0] / PIXEL_SIZE
+    at = np.arange(box) * 3.7 - box // 2 * 3.7
+    for row in range(4):
+        own = projected_atoms(atom, np.zeros(1), views, row, geometry)
+        own *= 3.7 / PIXEL_SIZE
+        assert relative_error(images[row], own) < 0.006
+        area = images[row].sum() * 3.7**2
+        assert area == pytest.approx(whole, rel=0.01)
+        peak = (images[row] - images[row].max() / 2).clip(min=0)
+        found = np.array([(peak @ at).sum(), (at @ peak).sum()]) / peak.sum()
+        expected = (place @ views.rotation[row].numpy().T)[0, :2]
+        expected = expected + views.shift_angstrom[row].numpy()
+        np.testing.assert_allclose(found, expected, atol=0.2)  # Å
+
+
+def test_contrast_scales_an_image() -> None:
+    demo = load_conformations(MoleculeConfig(), Path())
+    views = views_of(3, OpticsConfig(), 15000.0, shift=0.0)
+    scale = torch.tensor([1.0, 0.5, 2.0])
+    scaled = replace(views, ctf=replace(views.ctf, scale=scale))
+    geometry = Geometry(32, PIXEL_SIZE, 7.5)
+    plain = rendered(demo, np.zeros((3, 1)), views, geometry)
+    found = rendered(demo, np.zeros((3, 1)), scaled, geometry)
+    torch.testing.assert_close(found, scale[:, None, None] * plain)
+
+
 @pytest.mark.parametrize("box", [32, 33])
 def test_map_keeps_the_values_of_the_density(box: int) -> None:
     from multicryogan.synthetic.density import atom_density
@@ -199,24 +241,25 @@ def test_map_keeps_the_values_of_the_density(box: int) -> None:
 
 @pytest.mark.parametrize("box", [32, 33])
 @pytest.mark.parametrize("falloff", [0.0, 40.0])
-def test_noise_power_has_the_variance_of_the_snr(box: int, falloff: float) -> None:
+def test_noise_power_has_the_variance_asked_for(box: int, falloff: float) -> None:
     from multicryogan.imaging import sample_noise
 
-    config = SimulationConfig(box=box, snr_db=-10, noise_falloff_angstrom=falloff)
-    power = noise_power(3.0, config)
-    noise = sample_noise((500, box, box), power, stream(0, "noise"))
+    config = SimulationConfig(box=box, noise_falloff_angstrom=falloff)
+    (group,) = optics_groups(config)
+    noise = sample_noise((500, box, box), noise_power(30.0, group), stream(0, "noise"))
     assert noise.var().item() == pytest.approx(30.0, rel=0.02)
 
 
 def test_coloured_noise_falls_as_asked() -> None:
-    config = SimulationConfig(noise_falloff_angstrom=40.0)
-    power = noise_power(1.0, config)
+    (group,) = optics_groups(SimulationConfig(noise_falloff_angstrom=40.0))
+    power = noise_power(1.0, group)
     frequency = 8 / (32 * PIXEL_SIZE)
     assert power[8] / power[0] == pytest.approx(1 / (1 + (40 * frequency) ** 2))
 
 
-def test_infinite_snr_is_noise_free() -> None:
-    assert (noise_power(1.0, SimulationConfig(snr_db=math.inf)) == 0).all()
+def test_noise_of_no_variance_is_none() -> None:
+    (group,) = optics_groups(SimulationConfig())
+    assert (noise_power(0.0, group) == 0).all()
 
 
 def test_resolution_is_one_and_a_half_pixels_when_not_given() -> None:

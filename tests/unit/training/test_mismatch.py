@@ -74,7 +74,7 @@ def found(
 ) -> Mismatch:
     """Compare under a noise of this power."""
     monkeypatch.setattr(mismatch, "UPDATES", updates)
-    own = replace(stage, spectra=replace(stage.spectra, rim=power))
+    own = replace(stage, spectra=replace(stage.spectra, rim=power[None]))
     return compare(SETTINGS, own, true_generator(volume[None], ONE, BOX))
 
 
@@ -95,7 +95,7 @@ def test_noise_5_percent_too_strong_in_some_shells_is_told_apart(
     power[5:8] *= 1.05
     result = found(monkeypatch, stage, molecule(), power, 4)
     assert result.by_power.is_clear
-    power_there = stage.spectra.raw[5:8]
+    power_there = stage.spectra.raw[0, 5:8]
     expected = power_there / (power_there + 0.05 * NOISE[5:8])
     torch.testing.assert_close(
         (result.scale * result.ratio[5:8]).float(), expected, rtol=0.01, atol=0
@@ -166,7 +166,7 @@ def test_true_maps_make_images_as_strong_as_the_real_ones(stage: Stage) -> None:
     generator = true_generator(molecule()[None], ONE, BOX)
     sampled = stage.simulator.sample(generator, 0 * NOISE, (4, 512), 0)
     ours = radial_power(sampled.clean.flatten(0, 1))[1:4]
-    theirs = stage.spectra.raw[1:4] - NOISE[1:4]
+    theirs = stage.spectra.raw[0, 1:4] - NOISE[1:4]
     torch.testing.assert_close(ours, theirs, rtol=0.04, atol=0)
 
 

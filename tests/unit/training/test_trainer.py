@@ -277,6 +277,16 @@ def test_a_time_limit_alone_ends_a_run(tmp_path: Path, stack: ParticleStack) -> 
     assert trainer.step > 1
 
 
+def test_without_a_folder_nothing_is_written(
+    tmp_path: Path, stack: ParticleStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(tiny_config(), stack, 1, None, shard=Shard(), device="cpu")
+    assert trainer.train()
+    assert trainer.images_seen == 48
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_previews_show_real_and_simulated_images(
     tmp_path: Path, stack: ParticleStack, whole: Trainer
 ) -> None:

@@ -1,0 +1,112 @@
+"""The law of viewing directions: p_theta of Algorithm 1, learned where it is uneven.
+
+Directions are cells of an even grid on the sphere, with a weight for each conformation:
+a molecule may lie down differently when it opens. Angles in the plane are uniform.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+CELLS = 192  # 15 degrees across
+OWN = 500.0  # particles of a conformation that outweigh the directions of all
+EVEN = 500.0  # particles that outweigh the prior that all directions are as likely
+
+
+@dataclass(frozen=True, slots=True)
+class ViewLaw:
+    """Probabilities of the cells, given the conformation.
+
+    Attributes:
+        weights: (V, K) of K directions for each of V conformations; rows sum to one.
+            One row stands for all conformations.
+    """
+
+    weights: Tensor
+
+    @staticmethod
+    def uniform() -> ViewLaw:
+        """Take all directions as equally likely."""
+        return ViewLaw(torch.full((1, CELLS), 1 / CELLS))
+
+    @staticmethod
+    def of_counts(counts: Tensor) -> ViewLaw:
+        """Estimate the law from posterior weights, (V, K), of particles.
+
+        The mean of a Dirichlet posterior at two levels: the directions of one
+        conformation lean towards those of all, which lean towards uniform.
+        """
+        common = counts.sum(0, keepdim=True)
+        common = (common + EVEN / CELLS) / (common.sum() + EVEN)
+        own = counts + OWN * common
+        return ViewLaw(own / own.sum(1, keepdim=True))
+
+    def log_density(self, rotation: Tensor) -> Tensor:
+        """(M, V) log density at poses (M, 3, 3) over that of uniform poses."""
+        cell = view_cells(rotation)
+        density = self.weights.to(rotation) * self.weights.shape[1]
+        return density.log()[:, cell].T
+
+    def mean(self, weights: Tensor) -> Tensor:
+        """(K,) directions of all conformations, weighed by (V,)."""
+        if len(self.weights) == 1:
+            return self.weights[0]
+        return (weights / weights.sum()).to(self.weights) @ self.weights
+
+    def sample(self, conformation: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw rotations for conformations (B,): (B, 3, 3).
+
+        Directions are spread evenly over a disc as large as a cell.
+        """
+        rows = self.weights[conformation.clamp(max=len(self.weights) - 1)].cpu()
+        cell = torch.multinomial(rows, 1, generator=generator)[:, 0]
+        radius, around, psi = torch.rand((3, len(cell)), generator=generator)
+        away = 2 / math.sqrt(rows.shape[1]) * radius.sqrt()
+        around, psi = 2 * math.pi * around, 2 * math.pi * psi
+        axis = _frames(view_directions(rows.shape[1])[cell])  # (B, 3, 3) rows
+        offset = torch.stack(
+            (away.sin() * around.cos(), away.sin() * around.sin(), away.cos()), dim=-1
+        )
+        direction = (offset[:, None] @ axis)[:, 0]
+        return _turned(_frames(direction), psi)
+
+
+def view_cells(rotation: Tensor) -> Tensor:
+    """Number the cell, (...), from which poses (..., 3, 3) are seen.
+
+    The direction from which the volume is seen is the last row of A.
+    """
+    return (rotation[..., 2, :] @ view_directions(CELLS).to(rotation).T).argmax(-1)
+
+
+@lru_cache(maxsize=4)
+def view_directions(count: int) -> Tensor:
+    """(K, 3) unit vectors (x, y, z) spread evenly on a spiral; not to be modified."""
+    place = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    z = 1 - 2 * place
+    turn = math.pi * (3 - math.sqrt(5)) * torch.arange(count)
+    across = (1 - z.square()).sqrt()
+    return torch.stack((across * turn.cos(), across * turn.sin(), z), dim=1).float()
+
+
+def _frames(direction: Tensor) -> Tensor:
+    """(B, 3, 3) rotations whose last rows are unit vectors (B, 3)."""
+    # The axis that is furthest from the direction is never parallel to it.
+    helper = torch.nn.functional.one_hot(direction.abs().argmin(-1), 3).to(direction)
+    x = torch.nn.functional.normalize(
+        torch.linalg.cross(helper, direction, dim=-1), dim=-1
+    )
+    y = torch.linalg.cross(direction, x, dim=-1)
+    return torch.stack((x, y, direction), dim=-2)
+
+
+def _turned(rotation: Tensor, angle: Tensor) -> Tensor:
+    """Turn poses (B, 3, 3) in the image plane by angles (B,)."""
+    c, s = angle.cos()[:, None], angle.sin()[:, None]
+    x, y, z = rotation.unbind(-2)
+    return torch.stack((c * x - s * y, s * x + c * y, z), dim=-2)

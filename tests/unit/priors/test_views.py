@@ -1,0 +1,117 @@
+"""The law of viewing directions: what it draws is what it says."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from multicryogan.priors.views import (
+    CELLS,
+    EVEN,
+    OWN,
+    ViewLaw,
+    view_cells,
+    view_directions,
+)
+from multicryogan.rng import stream
+from multicryogan.rotations import euler_to_matrix, random_rotations, super_fibonacci
+
+MANY = 40_000
+
+
+def two_laws() -> ViewLaw:
+    """The first conformation is seen from the north, the second from all sides."""
+    north = (view_directions(CELLS)[:, 2] > 0.8).float()
+    return ViewLaw(torch.stack((north / north.sum(), torch.full((CELLS,), 1 / CELLS))))
+
+
+def drawn(law: ViewLaw, conformation: int, count: int = MANY) -> Tensor:
+    rows = torch.full((count,), conformation)
+    return law.sample(rows, stream(0, "test/views"))
+
+
+def test_the_direction_of_a_view_is_the_last_row() -> None:
+    """Rot and tilt are its longitude and colatitude."""
+    rot, tilt, psi = (torch.tensor(x) for x in (30.0, 60.0, 17.0))
+    cell = view_cells(euler_to_matrix(rot, tilt, psi))
+    a, b = math.radians(30), math.radians(60)
+    expected = torch.tensor(
+        [math.sin(b) * math.cos(a), math.sin(b) * math.sin(a), math.cos(b)]
+    )
+    assert int((view_directions(CELLS) @ expected).argmax()) == int(cell)
+
+
+def test_directions_are_spread_evenly() -> None:
+    """All poses have as many neighbours in each cell, within their scatter."""
+    share = view_cells(super_fibonacci(200_000)).bincount(minlength=CELLS) / 200_000
+    assert (share * CELLS - 1).abs().max() < 0.15
+
+
+def test_uniform_views_have_a_log_density_of_zero() -> None:
+    density = ViewLaw.uniform().log_density(super_fibonacci(50))
+    torch.testing.assert_close(density, torch.zeros(50, 1))
+
+
+def test_the_density_has_a_mean_of_one_over_all_poses() -> None:
+    counts = torch.rand(3, CELLS, generator=stream(0, "test/counts")) * 1e4
+    density = ViewLaw.of_counts(counts).log_density(super_fibonacci(100_000)).exp()
+    torch.testing.assert_close(density.mean(0), torch.ones(3), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("conformation", [0, 1])
+def test_draws_have_the_weights_of_the_law(conformation: int) -> None:
+    law = two_laws()
+    share = view_cells(drawn(law, conformation)).bincount(minlength=CELLS) / MANY
+    # Discs overlap the cells next to them: seen over a larger part of the sphere.
+    z = view_directions(CELLS)[:, 2]
+    for part in (z > 0.9, (z > 0.3) & (z < 0.7), z < 0):
+        expected = float(law.weights[conformation][part].sum())
+        assert float(share[part].sum()) == pytest.approx(expected, abs=0.02)
+
+
+def test_draws_are_rotations_with_even_angles_in_the_plane() -> None:
+    rotation = drawn(two_laws(), 0)
+    identity = torch.eye(3).expand_as(rotation)
+    torch.testing.assert_close(rotation @ rotation.mT, identity, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(MANY))
+    angle = torch.atan2(rotation[:, 0, 2], rotation[:, 1, 2])
+    assert angle.cos().mean().abs() < 0.02
+    assert angle.sin().mean().abs() < 0.02
+
+
+def test_uniform_draws_are_uniform_rotations() -> None:
+    found = ViewLaw.uniform().sample(torch.zeros(MANY).long(), stream(0, "test/views"))
+    expected = random_rotations((MANY,), stream(1, "test/views"))
+    for power in (1, 2):
+        torch.testing.assert_close(
+            found.pow(power).mean(0), expected.pow(power).mean(0), rtol=0, atol=0.02
+        )
+
+
+def test_a_law_of_many_particles_is_their_share() -> None:
+    counts = torch.zeros(2, CELLS)
+    counts[0, 5], counts[1, 9] = 1e7, 2e7
+    law = ViewLaw.of_counts(counts)
+    assert law.weights[0, 5] == pytest.approx(1, abs=1e-3)
+    assert law.weights[1, 9] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_law_of_no_particles_is_uniform() -> None:
+    weights = ViewLaw.of_counts(torch.zeros(2, CELLS)).weights
+    torch.testing.assert_close(weights, torch.full((2, CELLS), 1 / CELLS))
+
+
+def test_few_particles_of_a_conformation_lean_to_the_directions_of_all() -> None:
+    """The posterior mean under a Dirichlet prior of OWN particles about all, EVEN."""
+    counts = torch.zeros(2, CELLS)
+    counts[0, 5], counts[1, 9] = 900.0, 100.0
+    common = (counts.sum(0) + EVEN / CELLS) / (1000 + EVEN)
+    expected = (counts[1] + OWN * common) / (100 + OWN)
+    torch.testing.assert_close(ViewLaw.of_counts(counts).weights[1], expected)
+
+
+def test_directions_of_all_are_weighed_by_the_conformations() -> None:
+    law = two_laws()
+    mean = law.mean(torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(mean, 0.25 * law.weights[0] + 0.75 * law.weights[1])
