@@ -54,6 +54,10 @@ class GeneratorConfig:
     """Channels of the 3D network at full resolution."""
     endpoint_range: float = 0.025
     """The paper's z0 and z1 are drawn from U(0, endpoint_range)."""
+    symmetry: str = "C1"
+    """Point group of the mean, in RELION's axes: C<n>, D<n>, T, O or I (I2)."""
+    symmetric_motion: bool = False
+    """Whether every conformation has the symmetry, too."""
 
 
 @dataclass(frozen=True)

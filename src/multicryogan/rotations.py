@@ -1,4 +1,4 @@
-"""Rotations: Euler angles, uniform draws, an even grid and the geodesic distance.
+"""Rotations: Euler angles, draws, an even grid, point groups and the distance.
 
 A rotation is a 3x3 matrix A with r_image = A r_volume, vectors (x, y, z).
 """
@@ -6,9 +6,21 @@ A rotation is a 3x3 matrix A with r_image = A r_volume, vectors (x, y, z).
 from __future__ import annotations
 
 import math
+import re
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from multicryogan.errors import InputError
+
+GOLDEN = (1 + math.sqrt(5)) / 2
+# (fold, axis (x, y, z)) of rotations that generate each group, as RELION turns them.
+POLYHEDRAL = {
+    "T": ((3, (0.0, 0.0, 1.0)), (2, (0.0, math.sqrt(2.0), 1.0))),
+    "O": ((4, (0.0, 0.0, 1.0)), (3, (1.0, 1.0, 1.0))),
+    "I": ((2, (0.0, 0.0, 1.0)), (3, (1.0, 1.0, 1.0)), (5, (1.0, 0.0, GOLDEN))),
+}
 
 
 def euler_to_matrix(rot_deg: Tensor, tilt_deg: Tensor, psi_deg: Tensor) -> Tensor:
@@ -95,6 +107,33 @@ def super_fibonacci(count: int) -> Tensor:
     return _quaternion_to_matrix(quaternion).float()
 
 
+@lru_cache(maxsize=16)
+def point_group(name: str) -> Tensor:
+    """List the rotations of a point group, in RELION's axes.
+
+    C<n>: n-fold axis z. D<n>: besides, two-fold axis x. T: three-fold axis z and
+    two-fold axis (0, sqrt(2), 1). O: four-fold axes x, y and z. I (RELION's I2):
+    two-fold axes x, y and z, and five-fold axes (1, 0, golden ratio).
+
+    Args:
+        name: Of the group.
+
+    Returns:
+        (G, 3, 3) rotations of vectors (x, y, z), float64, the identity first; G is n,
+        2n, 12, 24 or 60. Not to be modified.
+
+    Raises:
+        InputError: There is no such group.
+    """
+    group = [torch.eye(3, dtype=torch.float64)]
+    for element in group:  # it grows as it is read
+        for generator in _generators(name):
+            product = generator @ element
+            if all((product - known).abs().max() > 1e-6 for known in group):
+                group.append(product)
+    return torch.stack(group)
+
+
 def geodesic_distance_deg(a: Tensor, b: Tensor) -> Tensor:
     """Measure the angle of the rotation that takes a to b.
 
@@ -108,6 +147,27 @@ def geodesic_distance_deg(a: Tensor, b: Tensor) -> Tensor:
     # |A - B| = 2 sqrt(2) sin(angle / 2): unlike the trace, exact for small angles.
     chord = torch.linalg.matrix_norm(a - b) / (2 * math.sqrt(2.0))
     return 2 * torch.asin(chord.clamp(max=1)).rad2deg()
+
+
+def _generators(name: str) -> list[Tensor]:
+    """(3, 3) rotations that generate a point group, float64."""
+    if name in POLYHEDRAL:
+        return [_about(axis, fold) for fold, axis in POLYHEDRAL[name]]
+    if not re.fullmatch("[CD][1-9][0-9]?", name):
+        raise InputError(
+            f"there is no symmetry {name!r}; give C1 to C99, D1 to D99, T, O, or I, "
+            "which is RELION's I2"
+        )
+    about_z = _about((0.0, 0.0, 1.0), int(name[1:]))
+    return [about_z] if name[0] == "C" else [about_z, _about((1.0, 0.0, 0.0), 2)]
+
+
+def _about(axis: tuple[float, float, float], fold: int) -> Tensor:
+    """(3, 3) right-handed rotation by 1 / fold of a turn, float64."""
+    angle, double = math.pi / fold, torch.float64
+    direction = torch.nn.functional.normalize(torch.tensor(axis, dtype=double), dim=0)
+    cosine = torch.tensor([math.cos(angle)], dtype=double)
+    return _quaternion_to_matrix(torch.cat((math.sin(angle) * direction, cosine)))
 
 
 def _about_z(angle: Tensor) -> Tensor:

@@ -199,6 +199,10 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         with_options("--latent.kind", "uniform", "--latent.dimensions", "0"),
         ("latent.dimensions", "1 or more"),
     ),
+    "unknown symmetry": (
+        with_options("--generator.symmetry", "I1"),
+        ("I1", "give C1 to C99", "RELION's I2"),
+    ),
     "odd working box": (with_options("--data.box", "31"), ("31", "even")),
     "tiny working box": (with_options("--data.box", "8"), ("8", "at least 16")),
     "working box above the images": (

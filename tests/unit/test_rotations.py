@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from multicryogan.errors import InputError
 from multicryogan.rng import stream
 from multicryogan.rotations import (
     euler_to_matrix,
     geodesic_distance_deg,
     matrix_to_euler,
+    point_group,
     random_rotations,
     super_fibonacci,
 )
@@ -122,3 +124,78 @@ def test_distance_is_the_angle_between_rotations(angle: float) -> None:
 def test_distance_broadcasts() -> None:
     rotation = random_rotations((4, 3), stream(0, "pose"))
     assert geodesic_distance_deg(rotation, torch.eye(3)).shape == (4, 3)
+
+
+# Point groups
+
+
+GROUPS = ["C1", "C2", "C3", "C7", "D1", "D2", "D5", "T", "O", "I"]
+
+
+def fold_of(name: str, axis: tuple[float, float, float]) -> int:
+    """How many rotations of a group leave an axis in its place."""
+    direction = torch.tensor(axis, dtype=torch.float64)
+    moved = point_group(name) @ direction
+    return int(((moved - direction).norm(dim=1) < 1e-6).sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("C1", 1), ("C7", 7), ("D1", 2), ("D5", 10), ("T", 12), ("O", 24), ("I", 60)],
+)
+def test_point_groups_have_their_order(name: str, order: int) -> None:
+    assert point_group(name).shape == (order, 3, 3)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_point_groups_hold_their_products_and_inverses(name: str) -> None:
+    group = point_group(name)
+    assert is_rotation(group)
+    assert torch.equal(group[0], torch.eye(3).double())
+    products = (group[:, None] @ group).flatten(0, 1)
+    for found in (products, group.mT):
+        distance = (found[:, None] - group).abs().amax((2, 3))
+        assert distance.amin(1).max() < 1e-12
+    apart = (group[:, None] - group).abs().amax((2, 3)) + torch.eye(len(group))
+    assert apart.min() > 0.1
+
+
+X, Y, Z, DIAGONAL = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "fold"),
+    [
+        ("C7", Z, 7),
+        ("D3", Z, 3),
+        ("D3", X, 2),
+        ("D3", Y, 1),
+        ("D4", Z, 4),
+        ("D4", X, 2),
+        ("T", Z, 3),
+        ("T", (0.0, 0.816496581, 0.577350269), 2),
+        ("T", (0.0, -0.816496581, 0.577350269), 1),
+        ("O", X, 4),
+        ("O", Y, 4),
+        ("O", Z, 4),
+        ("O", DIAGONAL, 3),
+        ("I", X, 2),
+        ("I", Y, 2),
+        ("I", Z, 2),
+        ("I", (0.525731112, 0.0, 0.850650808), 5),
+        ("I", (0.850650808, 0.0, 0.525731112), 1),
+        ("I", (0.0, 0.356822090, 0.934172359), 3),
+    ],
+)
+def test_point_groups_have_the_axes_of_relion(
+    name: str, axis: tuple[float, float, float], fold: int
+) -> None:
+    assert fold_of(name, axis) == fold
+
+
+@pytest.mark.parametrize(
+    "name", ["", "c3", "C0", "C", "D", "I1", "T2", "C3 ", "P4", "D100"]
+)
+def test_an_unknown_point_group_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(InputError, match="C1 to C99, D1 to D99, T, O, or I"):
+        point_group(name)

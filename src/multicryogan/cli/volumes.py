@@ -29,7 +29,8 @@ def volumes(
 
     Images do not show the frame of a single conformation. So each map is laid on its
     neighbour in the latent as a rigid body, mirrored where need be: the series shows
-    no drift and no jump of the whole. The first map stays as it is.
+    no drift and no jump of the whole. The first map stays as it is. Of a symmetric
+    molecule all stay, on the axes that they have in common.
     """
     import torch
 
@@ -45,7 +46,8 @@ def volumes(
     rows = []
     with torch.no_grad():
         maps = torch.cat([generator(point[None]) for point in points])
-    laid, frames = align_neighbours(maps, points)
+    group = config.generator.symmetry
+    laid, frames = align_neighbours(maps, points, group)
     for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
@@ -59,9 +61,11 @@ def volumes(
             f"{mirrored} of {len(points)} maps had the other hand than the first and "
             "were mirrored: images do not tell the hand"
         )
+    on_axes = f"on the axes of symmetry {group}"
+    where = "each laid on its neighbour" if group == "C1" else on_axes
     print(
         f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "
-        f"in {output}, each laid on its neighbour; open them all in ChimeraX"
+        f"in {output}, {where}; open them all in ChimeraX"
     )
     return 0
 

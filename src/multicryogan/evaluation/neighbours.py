@@ -14,17 +14,20 @@ GAIN = 0.02  # of correlation: less is no reason to jump
 
 
 def align_neighbours(
-    volumes: Tensor, latents: Tensor | None = None
+    volumes: Tensor, latents: Tensor | None = None, group: str = "C1"
 ) -> tuple[Tensor, Frames]:
     """Take out rotations, shifts and changes of hand along the latent.
 
     Args:
         volumes: (N, D, D, D) densities.
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
+        group: Point group; but for C1, its axes fix the frame and nothing moves.
 
     Returns:
         (N, D, D, D) moved densities, and the motions: see `neighbour_frames`.
     """
+    if group != "C1":
+        return volumes, resting(volumes)
     frames = neighbour_frames(volumes, latents)
     # The first does not move: interpolation would only blur it.
     moved = frames.part(slice(1, None)).apply(volumes[1:])
@@ -47,11 +50,10 @@ def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
         A motion per volume; that of the first is none.
     """
     count, box = len(volumes), volumes.shape[-1]
-    rotation = torch.eye(3).to(volumes).repeat(count, 1, 1)
-    shift = torch.zeros(count, 3).to(volumes)
-    is_mirrored = torch.zeros(count, dtype=torch.bool)
+    frames = resting(volumes)
+    rotation, shift, is_mirrored = frames.rotation, frames.shift, frames.is_mirrored
     if count < 2:
-        return Frames(rotation, shift, is_mirrored)
+        return frames
     positions = torch.arange(float(count)) if latents is None else latents
     tree = _neighbour_tree(positions.reshape(count, -1).double().cpu())
     small = prepare(volumes, JOINT_BOX, None)
@@ -71,7 +73,17 @@ def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
         is_mirrored[i] ^= is_mirrored[j]
         rotation[i] = rotation[j] @ turn
         shift[i] = rotation[j] @ slide + shift[j]
-    return Frames(rotation, shift, is_mirrored)
+    return frames
+
+
+def resting(volumes: Tensor) -> Frames:
+    """Give (N, D, D, D) volumes the motion that is none."""
+    count = len(volumes)
+    return Frames(
+        torch.eye(3).to(volumes).repeat(count, 1, 1),
+        torch.zeros(count, 3).to(volumes),
+        torch.zeros(count, dtype=torch.bool),
+    )
 
 
 def _neighbour_tree(positions: Tensor) -> list[tuple[int, int]]:

@@ -6,10 +6,13 @@ from multicryogan.imaging.noise import masked_radial_power, radial_power, sample
 from multicryogan.imaging.params import CTFParams, ImagingParams
 from multicryogan.imaging.projection import project, project_spectrum
 from multicryogan.imaging.shift import shift_images, shift_phase
+from multicryogan.imaging.symmetry import ASYMMETRIC, Symmetry, symmetrise
 
 __all__ = [
+    "ASYMMETRIC",
     "CTFParams",
     "ImagingParams",
+    "Symmetry",
     "ctf",
     "form_images",
     "masked_radial_power",
@@ -19,4 +22,5 @@ __all__ = [
     "sample_noise",
     "shift_images",
     "shift_phase",
+    "symmetrise",
 ]

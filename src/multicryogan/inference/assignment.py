@@ -110,6 +110,7 @@ def assign(
 
     A generator makes each conformation in a frame of its own. They are laid on each
     other afterwards, and their poses with them: one frame, as far as shapes allow.
+    Those of a symmetric molecule have their axes in common and stay.
 
     Each image is taken through its own CTF and the noise spectrum of all rims, at the
     box of the volumes. Shifts are searched as far as the run drew them
@@ -135,7 +136,9 @@ def assign(
     look = Examination(manifold.to(device), law, tree, finer=finer)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)
-    laid, frames = align_neighbours(manifold.volumes, manifold.latents)
+    laid, frames = align_neighbours(
+        manifold.volumes, manifold.latents, config.generator.symmetry
+    )
     rotation, shift = frames.poses(
         look.tree.rotations(placement.pose, look.level), placement.conformation
     )

@@ -29,6 +29,7 @@ from multicryogan.priors import ViewLaw
 from multicryogan.rng import Shard
 from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
+from multicryogan.training.build import build_symmetry
 
 REPORT, CURVES = "refine.json", "fsc.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
@@ -141,6 +142,8 @@ def refine_run(
     last_shell = int(state.history[-1]["shell"])
     level = state.tree.levels(last_shell)
     pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
+    if work.symmetry.has_motion:  # which of the symmetric poses, nothing can tell
+        pose_nats -= math.log(work.symmetry.order)
     refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
     write_refined(refined, config, settings, stage.pixel_size, output)
     return refined
@@ -157,6 +160,7 @@ def open_work(stage: Stage, config: RunConfig, settings: RefineConfig) -> Refine
         split_rows(stack, stage.sampler.held_out(), config.train.seed),
         settings,
         PoseTree().with_shifts(sigma_px, box),
+        build_symmetry(config),
     )
 
 
@@ -175,6 +179,7 @@ def describe_work(
         "settings": to_dict(dataclasses.replace(settings, iterations=0)),
         "particles": [str(stack.path.resolve()), len(stack)],
         "generator": digest.hexdigest(),
+        "symmetry": dataclasses.astuple(generator.symmetry),
     }
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from multicryogan.config import RefineConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.fourier import frequency_radius, shell_mean
+from multicryogan.imaging import ASYMMETRIC, Symmetry
 from multicryogan.inference.expectation import Examination
 from multicryogan.inference.likelihood import ImageLaw
 from multicryogan.inference.manifold import Manifold
@@ -33,6 +34,7 @@ from multicryogan.inference.maximisation import (
 )
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.spacing import respace
+from multicryogan.inference.symmetric import in_all_poses
 from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
@@ -78,6 +80,7 @@ class Refinement:
         rows: Rows of each half, and those that neither sees.
         config: Of the refinement.
         tree: Poses to begin with.
+        symmetry: Of the mean, and of the motions or not.
     """
 
     sampler: ImageSampler
@@ -86,6 +89,7 @@ class Refinement:
     rows: tuple[Tensor, Tensor, Tensor]
     config: RefineConfig
     tree: PoseTree
+    symmetry: Symmetry = ASYMMETRIC
 
     @property
     def box(self) -> int:
@@ -100,7 +104,7 @@ class Refinement:
     def begin(self, manifold: Manifold) -> State:
         """Low-pass a start and give it to both halves."""
         shell = min(self.config.start_shell, self.last_shell)
-        spectrum = to_spectrum(in_sphere(manifold.basis))
+        spectrum = to_spectrum(self.symmetry.impose(in_sphere(manifold.basis)))
         radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
         basis = levelled(from_spectrum(spectrum * (radius <= shell)))
         start = dataclasses.replace(manifold, basis=basis)
@@ -163,6 +167,20 @@ class Refinement:
         }
         return dataclasses.replace(after, history=(*state.history, record))
 
+    def maximum(self, manifold: Manifold, sums: Sums, shell: int) -> Estimate:
+        """Take the M-step of one half, before the prior weighs on it."""
+        modes = self.law(shell).modes(self.box, manifold.basis)
+        sums = in_all_poses(sums, manifold.pairs, self.box, self.symmetry)
+        estimate = maximise(manifold, sums, modes)
+        if self.symmetry.order == 1:
+            return estimate
+        # Unmasked, so that no shell spills into another; but the level, cut off by the
+        # box, would.
+        volumes = self.symmetry.impose(levelled(from_spectrum(estimate.spectrum)))
+        radius = frequency_radius(self.box, 3, like=volumes)
+        seen = (radius > 0) & (radius <= modes.radius)
+        return dataclasses.replace(estimate, spectrum=to_spectrum(volumes) * seen)
+
     def _refitted(self, state: State, sums: list[Sums]) -> PoseTree:
         """Fit the width of the shifts to both halves."""
         images = sum(own.images for own in sums)
@@ -175,9 +193,8 @@ class Refinement:
         self, state: State, sums: list[Sums]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(2, C, D, D, D) new basis volumes and their maxima; (C, D//2+1) agreement."""
-        modes = self.law(state.shell).modes(self.box, state.maxima)
         estimates = [
-            maximise(half, own, modes)
+            self.maximum(half, own, state.shell)
             for half, own in zip(state.halves, sums, strict=True)
         ]
         power, agreement = shared_power(estimates)

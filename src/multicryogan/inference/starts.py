@@ -7,8 +7,8 @@ held-out images tell which is best. Its motion starts as noise as well.
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.inference.maximisation import (
     Estimate,
     from_spectrum,
-    maximise,
     to_spectrum,
 )
 from multicryogan.inference.refinement import Refinement, in_sphere, weighed
@@ -38,15 +37,18 @@ FAINT = 0.1  # power of the first motion, of the map's
 def generator_start(generator: Generator, latents: Tensor, components: int) -> Manifold:
     """Take the volumes of a generator at (V, d) latents, turned on each other.
 
-    They are not shifted: images are centred on the conformations as they come.
+    They are not shifted: images are centred on the conformations as they come. Axes of
+    symmetry, which they have in common, are not turned.
     """
     device = next(generator.parameters()).device
     with torch.no_grad():
         volumes = torch.cat([generator(z[None].to(device)) for z in latents]).cpu()
-    frames = neighbour_frames(volumes, latents)
-    still = dataclasses.replace(frames, shift=torch.zeros_like(frames.shift))
+    if generator.symmetry.order == 1:
+        frames = neighbour_frames(volumes, latents)
+        still = replace(frames, shift=torch.zeros_like(frames.shift))
+        volumes = still.apply(volumes)
     weights = torch.full((len(latents),), 1 / len(latents))
-    return Manifold.span(still.apply(volumes), latents, weights, components)
+    return Manifold.span(volumes, latents, weights, components)
 
 
 def random_start(
@@ -86,6 +88,7 @@ def random_start(
         # The straight line first: beside it an even function may win, and fold it.
         for components, shells in ((1, LINE_SHELLS), (count, MOTION_SHELLS)):
             some = _faint_motion(some, latents, components, draws)
+            some = replace(some, basis=work.symmetry.impose(some.basis))
             for shell in _shells(shells, work):
                 some = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell)
         motions.append(some)
@@ -98,9 +101,9 @@ def ascend(work: Refinement, manifold: Manifold, rows: Tensor, shell: int) -> Ma
     look = Examination(manifold, work.law(shell), work.tree)
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
-    estimate = maximise(manifold, sums, work.law(shell).modes(work.box, manifold.basis))
+    estimate = work.maximum(manifold, sums, shell)
     basis = weighed(estimate, _own_power(estimate))
-    return dataclasses.replace(manifold, basis=basis)
+    return replace(manifold, basis=basis)
 
 
 def _own_power(estimate: Estimate) -> Tensor:
@@ -136,7 +139,8 @@ def _blob(work: Refinement, signal_power: Tensor, draws: torch.Generator) -> Ten
     blob = (1 + noise) * torch.exp(-0.5 * square / (BLOB * box) ** 2)
     spectrum = to_spectrum(blob[None])
     radius = frequency_radius(box, 3, like=blob)
-    blob = in_sphere(from_spectrum(spectrum * (radius <= MAP_SHELLS[0])))[0]
+    blob = in_sphere(from_spectrum(spectrum * (radius <= MAP_SHELLS[0])))
+    blob = work.symmetry.impose(blob)[0]
     # The mode q of a slice has |X(q)|^2 / D^2 of power; squared CTFs average one half.
     power = shell_mean(to_spectrum(blob[None]).abs().square(), box, 3)[0] / box**2
     low = slice(1, MAP_SHELLS[0] + 1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multicryogan.fourier import fourier_resize
+from multicryogan.imaging import ASYMMETRIC, Symmetry
 from multicryogan.networks.blocks import UNet3d, legendre, soft_sphere, spectrum_shape
 from multicryogan.networks.warp import Warp
 
@@ -29,10 +30,10 @@ class Generator(nn.Module, ABC):
     sphere: Tensor
     band: Tensor
 
-    def __init__(self, box: int) -> None:
+    def __init__(self, box: int, symmetry: Symmetry = ASYMMETRIC) -> None:
         """Set up what every generator has."""
         super().__init__()
-        self.box = box
+        self.box, self.symmetry = box, symmetry
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("sphere", soft_sphere(box), persistent=False)
         self.register_buffer("band", spectrum_shape(box, box).clone())
@@ -63,23 +64,32 @@ class Generator(nn.Module, ABC):
         volume: Tensor = torch.fft.irfftn(spectrum, s=size, dim=(-3, -2, -1))
         return volume
 
+    def symmetric(self, basis: Tensor) -> Tensor:
+        """Impose the symmetry on a mean and its motions (C, D, D, D)."""
+        if self.symmetry.group == "C1":
+            return basis
+        # What lies outside the sphere would wrap around into it.
+        return self.symmetry.impose(self.sphere * basis)
+
 
 class VolumeGenerator(Generator):
     """One free volume whatever the latent: CryoGAN."""
 
-    def __init__(self, start: Tensor) -> None:
+    def __init__(self, start: Tensor, symmetry: Symmetry = ASYMMETRIC) -> None:
         """Start from `start` (D, D, D)."""
-        super().__init__(start.shape[-1])
+        super().__init__(start.shape[-1], symmetry)
         self.mean = nn.Parameter(start.clone())
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return the volume once per latent: (V, d) to (V, D, D, D)."""
-        volume = self.scale * self.sphere * functional.relu(self.shaped(self.mean))
+        mean = self.symmetric(self.shaped(self.mean)[None])
+        volume = self.scale * self.sphere * functional.relu(mean)
         return volume.expand(latent.shape[0], -1, -1, -1)
 
     def resized(self, box: int) -> VolumeGenerator:
         """Copy to another box."""
-        other = VolumeGenerator(fourier_resize(self.mean.detach(), box, 3))
+        mean = fourier_resize(self.mean.detach(), box, 3)
+        other = VolumeGenerator(mean, self.symmetry)
         other.scale.copy_(self.scale * self.box / box)
         return other
 
@@ -106,9 +116,10 @@ class ComponentGenerator(Generator):
         dimensions: int,
         hidden: int,
         latent_kind: LatentKind,
+        symmetry: Symmetry = ASYMMETRIC,
     ) -> None:
         """Start from a mean (D, D, D) and components (K, D, D, D)."""
-        super().__init__(mean.shape[-1])
+        super().__init__(mean.shape[-1], symmetry)
         self.mean = nn.Parameter(mean.clone())
         self.components = nn.ParameterList(components.clone().unbind())
         self.dimensions, self.hidden = dimensions, hidden
@@ -142,9 +153,9 @@ class ComponentGenerator(Generator):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Make one volume per latent: (V, d) to (V, D, D, D)."""
-        components = self.shaped(torch.stack(list(self.components)))
-        motion = torch.tensordot(self.coefficients(latent), components, 1)
-        volume = self.shaped(self.mean) + motion
+        basis = self.shaped(torch.stack([self.mean, *self.components]))
+        basis = self.symmetric(basis)
+        volume = basis[0] + torch.tensordot(self.coefficients(latent), basis[1:], 1)
         return self.scale * self.sphere * functional.relu(volume)
 
     def resized(self, box: int) -> ComponentGenerator:
@@ -155,6 +166,7 @@ class ComponentGenerator(Generator):
             self.dimensions,
             self.hidden,
             self.latent_kind,
+            self.symmetry,
         )
         other.warp.load_state_dict(self.warp.state_dict())
         other.network.load_state_dict(self.network.state_dict())
@@ -194,9 +206,11 @@ class ConvolutionGenerator(Generator):
 
     endpoints: Tensor
 
-    def __init__(self, endpoints: Tensor, channels: int) -> None:
+    def __init__(
+        self, endpoints: Tensor, channels: int, symmetry: Symmetry = ASYMMETRIC
+    ) -> None:
         """Build for frozen `endpoints` z0, z1 (2, D, D, D)."""
-        super().__init__(endpoints.shape[-1])
+        super().__init__(endpoints.shape[-1], symmetry)
         self.register_buffer("endpoints", endpoints.clone())
         self.network = UNet3d(channels)
 
@@ -204,8 +218,8 @@ class ConvolutionGenerator(Generator):
         """Make one volume per alpha: (V, 1) to (V, D, D, D)."""
         first, second = self.endpoints
         mixed = torch.lerp(first, second, latent[:, :, None, None])
-        volume: Tensor = self.network(Z_GAIN * mixed)
-        return self.scale * self.sphere * volume
+        volume = self.symmetric(self.network(Z_GAIN * mixed))
+        return self.scale * self.sphere * functional.relu(volume)
 
     def resized(self, box: int) -> ConvolutionGenerator:
         """Refuse: the network is bound to the box of its endpoints."""

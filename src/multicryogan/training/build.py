@@ -10,6 +10,7 @@ import torch
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
+from multicryogan.imaging import Symmetry
 from multicryogan.networks import (
     ComponentGenerator,
     ConvolutionGenerator,
@@ -22,6 +23,7 @@ from multicryogan.networks import (
 )
 from multicryogan.networks.blocks import gaussian_blob
 from multicryogan.rng import stream
+from multicryogan.rotations import point_group
 from multicryogan.tables import to_dict
 
 COUNT, AMOUNT, SHARE = (1, inf), (0, inf), (0, 1)
@@ -59,17 +61,17 @@ COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
 
 def build_generator(config: RunConfig, box: int) -> Generator:
     """Make the generator of a run at `box`, with its random start."""
-    shape = config.generator
+    shape, symmetry = config.generator, build_symmetry(config)
     draws = stream(config.train.seed, "start")
     if shape.kind == "cnn":
         endpoints = torch.rand((2, box, box, box), generator=draws)
         with seeded(config.train.seed, "weights/generator"):
             return ConvolutionGenerator(
-                endpoints * shape.endpoint_range, shape.channels
+                endpoints * shape.endpoint_range, shape.channels, symmetry
             )
     mean = gaussian_blob(box, draws)
     if shape.kind == "volume":
-        return VolumeGenerator(mean)
+        return VolumeGenerator(mean, symmetry)
     motions = [gaussian_blob(box, draws) for _ in range(shape.components)]
     uneven = torch.stack([m - mean for m in motions])
     with seeded(config.train.seed, "weights/generator"):
@@ -79,7 +81,13 @@ def build_generator(config: RunConfig, box: int) -> Generator:
             config.latent.dimensions,
             shape.hidden,
             config.latent.kind,
+            symmetry,
         )
+
+
+def build_symmetry(config: RunConfig) -> Symmetry:
+    """Say what the molecule of a run has of a point group."""
+    return Symmetry(config.generator.symmetry, config.generator.symmetric_motion)
 
 
 def build_discriminator(config: RunConfig, box: int, device: str) -> Discriminator:
@@ -102,6 +110,7 @@ def check_config(config: RunConfig, processes: int) -> None:
         InputError: With both settings and the cure.
     """
     _check_bounds(config)
+    point_group(config.generator.symmetry)  # refuses what is none
     train, box = config.train, config.data.box
     low, high = config.imaging.defocus_um
     rules = (
@@ -131,18 +140,6 @@ def check_config(config: RunConfig, processes: int) -> None:
             f"{train.motion_start:g}; give a later share",
         ),
         (
-            config.generator.kind == "cnn" and config.latent.kind != "segment",
-            f"generator.kind cnn needs latent.kind segment, not {config.latent.kind}",
-        ),
-        (
-            config.generator.kind == "cnn" and train.coarse_share > 0,
-            "generator.kind cnn has no coarse stage; set train.coarse_share to 0",
-        ),
-        (
-            config.generator.kind == "cnn" and box % 4 != 0,
-            f"generator.kind cnn needs a box that is a multiple of 4, not {box}",
-        ),
-        (
             box < 16 or box % 2 != 0,
             f"data.box is {box}; it must be even and at least 16",
         ),
@@ -151,10 +148,36 @@ def check_config(config: RunConfig, processes: int) -> None:
             f"train.volumes_per_batch {train.volumes_per_batch} does not divide over "
             f"{processes} processes; choose a multiple of {processes}",
         ),
+        *_rules_of_cnn(config),
     )
     for is_broken, message in rules:
         if is_broken:
             raise InputError(message)
+
+
+def _rules_of_cnn(config: RunConfig) -> tuple[tuple[bool, str], ...]:
+    """What the 3D network cannot do, whether it is asked to, and the cure."""
+    is_cnn, box = config.generator.kind == "cnn", config.data.box
+    symmetry = build_symmetry(config)
+    return (
+        (
+            is_cnn and config.latent.kind != "segment",
+            f"generator.kind cnn needs latent.kind segment, not {config.latent.kind}",
+        ),
+        (
+            is_cnn and config.train.coarse_share > 0,
+            "generator.kind cnn has no coarse stage; set train.coarse_share to 0",
+        ),
+        (
+            is_cnn and box % 4 != 0,
+            f"generator.kind cnn needs a box that is a multiple of 4, not {box}",
+        ),
+        (
+            is_cnn and symmetry.order > 1 and not symmetry.has_motion,
+            f"generator.kind cnn has no mean to give symmetry {symmetry.group} to; "
+            "set generator.symmetric_motion to true",
+        ),
+    )
 
 
 def _check_bounds(config: RunConfig) -> None:

@@ -93,6 +93,14 @@ def test_first_volume_stays_when_neighbours_are_aligned() -> None:
     torch.testing.assert_close(align_neighbours(volumes)[0][0], volumes[0])
 
 
+def test_volumes_with_axes_of_symmetry_stay() -> None:
+    volumes = hinge(24, [0, 40])
+    laid, frames = align_neighbours(volumes, group="C2")
+    assert torch.equal(laid, volumes)
+    assert torch.equal(frames.rotation, torch.eye(3).expand(2, 3, 3))
+    assert not torch.equal(align_neighbours(volumes)[0], volumes)
+
+
 def test_motions_of_a_long_chain_are_still_rotations() -> None:
     _, frames = align_neighbours(hinge(24, list(range(0, 40, 5))))
     product = frames.rotation @ frames.rotation.mT

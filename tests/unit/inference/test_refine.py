@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from multicryogan.config import (
 )
 from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
+from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.inference import MANIFOLD, load_manifold, refine, refine_run
 from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refine import (
@@ -415,6 +417,15 @@ def test_another_generator_is_refused(
         run(finished[0], start=other)
 
 
+def test_another_symmetry_is_refused(
+    finished: tuple[Path, Path], run: Run, generator: Generator
+) -> None:
+    other = copy.deepcopy(generator)
+    other.symmetry = Symmetry("C2")
+    with pytest.raises(InputError, match="other settings or particles; give another"):
+        run(finished[0], start=other)
+
+
 def test_a_refinement_can_be_made_longer(finished: tuple[Path, Path], run: Run) -> None:
     longer = dataclasses.replace(SETTINGS, iterations=4)
     _, said = run(finished[0], longer)
@@ -434,6 +445,21 @@ def test_a_rigid_generator_is_refined_as_one_map(tmp_path: Path, run: Run) -> No
     first, second = found.curves
     assert torch.equal(first.corrected, second.corrected)
     assert torch.equal(*load_manifold(tmp_path)[0].volumes)
+
+
+def test_the_symmetry_of_the_run_is_that_of_the_maps(tmp_path: Path, run: Run) -> None:
+    shape = {"kind": "volume", "symmetry": "D2", "symmetric_motion": True}
+    config = run_config({"data": {"box": BOX}, "generator": shape})
+    settings = dataclasses.replace(SETTINGS, iterations=1, components=0)
+    found, _ = run(
+        tmp_path, settings, start=build_generator(config, BOX), config=config
+    )
+    for volumes in (found.state.maxima, load_manifold(tmp_path)[0].volumes):
+        torch.testing.assert_close(symmetrise(volumes, "D2"), volumes)
+    # One of four poses that are alike need not be named.
+    tree = PoseTree(160)
+    poses = tree.count(tree.levels(found.last_shell)) / 4
+    assert found.pose_nats == pytest.approx(math.log(poses))
 
 
 @pytest.mark.parametrize(("size", "best"), [(1.0, "random"), (-1.0, "generator")])

@@ -1,6 +1,7 @@
 """Starts: what a generator has found, and what images alone tell."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from multicryogan.config import RefineConfig
 from multicryogan.evaluation import align
 from multicryogan.evaluation.frames import lay_each
 from multicryogan.evaluation.rigid import move
+from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.noise import radial_power
 from multicryogan.inference import Examination
 from multicryogan.inference.refinement import Refinement, in_sphere
@@ -73,6 +75,14 @@ def test_a_generators_volumes_are_turned_on_each_other() -> None:
         pair = slice(first, first + 2)
         assert correlation(*scrambled[pair]) < 0.7
         assert correlation(*found[pair]) > correlation(*volumes[pair]) - 0.01
+
+
+def test_axes_of_symmetry_are_not_turned() -> None:
+    volumes = moving(ALONG)
+    generator = Known(volumes)
+    generator.symmetry = Symmetry("C2")
+    found = generator_start(generator, segment(3), components=2).volumes
+    torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
 
 
 def test_a_generators_volumes_are_not_shifted() -> None:
@@ -163,6 +173,18 @@ def test_images_alone_tell_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     # In the grey levels of the images as well.
     assert float(found.basis.norm() / volume.norm()) == pytest.approx(1, abs=0.1)
     assert work.held_out(found, 4, work.tree) == pytest.approx(max(scores))
+
+
+def test_a_map_from_images_alone_has_the_symmetry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short(monkeypatch)
+    volume = in_sphere(symmetrise(phantom()[None], "C2"))[0]
+    work, excess = begun(volume[None], 240, 0.5, components=0)
+    work = replace(work, symmetry=Symmetry("C2"))
+    found, _ = random_start(work, LATENTS, excess)
+    torch.testing.assert_close(symmetrise(found.basis, "C2"), found.basis)
+    assert align(found.basis[0], volume).correlation > 0.9
 
 
 def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:

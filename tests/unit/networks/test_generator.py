@@ -6,7 +6,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from multicryogan.fourier import fourier_resize
-from multicryogan.imaging import project
+from multicryogan.imaging import Symmetry, project, symmetrise
 from multicryogan.networks import (
     ComponentGenerator,
     ConvolutionGenerator,
@@ -300,3 +300,82 @@ def test_the_3d_network_sees_the_point_between_the_endpoints(alpha: float) -> No
 def test_the_3d_network_cannot_change_its_box() -> None:
     with pytest.raises(AssertionError, match="cannot change its box to 32"):
         convolution().resized(32)
+
+
+# Symmetry
+
+
+def lopsided(box: int) -> Tensor:
+    """(D, D, D) body without symmetry."""
+    return ball(box) + 0.5 * ball(box, 0.2, 0.06).transpose(1, 2) + ball(box, 0.1)
+
+
+def symmetric_components(has_motion: bool, box: int = 16) -> ComponentGenerator:
+    parts = torch.stack([0.3 * lopsided(box).flip(k) for k in range(3)])
+    symmetry = Symmetry("C3", has_motion)
+    return ComponentGenerator(lopsided(box), parts, 1, 8, "segment", symmetry)
+
+
+def asymmetry(volumes: Tensor, group: str = "C3") -> float:
+    volumes = volumes.detach()
+    return float((symmetrise(volumes, group) - volumes).norm() / volumes.norm())
+
+
+def test_the_mean_is_symmetric() -> None:
+    generator = symmetric_components(has_motion=False)
+    generator.open_motion(0)
+    volumes = generator(torch.rand(2, 1))
+    assert asymmetry(volumes) < 0.01
+    assert asymmetry(volumes, "D3") > 0.03
+    assert asymmetry(generator.shaped(generator.mean)[None]) > 0.05
+
+
+def test_conformations_may_break_the_symmetry() -> None:
+    assert asymmetry(symmetric_components(has_motion=False)(torch.ones(1, 1))) > 0.05
+
+
+def test_conformations_have_the_symmetry_when_asked_to() -> None:
+    volumes = symmetric_components(has_motion=True)(torch.tensor([[0.0], [1.0]]))
+    assert asymmetry(volumes) < 0.01
+    assert (volumes[1] - volumes[0]).norm() > 0.05 * volumes[0].norm()
+
+
+def test_a_single_volume_is_symmetric() -> None:
+    generator = VolumeGenerator(lopsided(16), Symmetry("T"))
+    assert asymmetry(generator(torch.rand(1, 1)), "T") < 0.02
+
+
+def test_a_network_makes_symmetric_volumes() -> None:
+    torch.manual_seed(0)
+    ends = 0.025 * torch.rand(2, 16, 16, 16)
+    generator = ConvolutionGenerator(ends, 2, Symmetry("D2", has_motion=True))
+    assert asymmetry(generator(torch.rand(1, 1)), "D2") < 1e-5
+    free = ConvolutionGenerator(ends, 2)
+    assert asymmetry(free(torch.rand(1, 1)), "D2") > 1e-3
+
+
+def test_what_lies_outside_the_sphere_does_not_come_into_it() -> None:
+    outside = soft_sphere(16) == 0
+    volumes = []
+    for corners in (0.0, 1.0):
+        start = torch.where(outside, corners, ball(16))
+        generator = VolumeGenerator(start, Symmetry("C3"))
+        generator.band.fill_(1.0)  # no ringing
+        volumes.append(generator(torch.zeros(1, 1)))
+    torch.testing.assert_close(*volumes)
+
+
+def test_all_parts_of_a_symmetric_generator_learn() -> None:
+    generator = symmetric_components(has_motion=True)
+    generator(torch.rand(2, 1)).square().sum().backward()
+    for voxels in generator.voxels():
+        assert voxels.grad is not None
+        assert voxels.grad.abs().max() > 0
+        assert asymmetry(voxels.grad[None]) < 0.1
+
+
+def test_a_resized_generator_keeps_its_symmetry() -> None:
+    generator = symmetric_components(has_motion=True)
+    assert generator.resized(24).symmetry == Symmetry("C3", True)
+    single = VolumeGenerator(lopsided(16), Symmetry("O"))
+    assert single.resized(24).symmetry == Symmetry("O")

@@ -53,6 +53,11 @@ def test_both_modes_are_sound_as_they_are(mode: str, length: dict[str, Any]) -> 
         ),
         ({"train": {"motion_full": 1.5}}, r"train\.motion_full is 1\.5"),
         ({"imaging": {"shift_sigma_angstrom": -2.0}}, r"shift_sigma_angstrom is -2"),
+        ({"generator": {"symmetry": "c4"}}, r"no symmetry 'c4'; give C1 to C99, D1"),
+        (
+            merge(CNN, {"generator": {"symmetry": "D2"}}),
+            r"no mean to give symmetry D2 to; set generator\.symmetric_motion to true",
+        ),
         ({"output": {"log_steps": 0}}, r"output\.log_steps is 0"),
     ],
 )
@@ -63,6 +68,19 @@ def test_contradictory_settings_are_refused(
     with pytest.raises(InputError, match=message) as caught:
         check_config(config, 2)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generator": {"symmetry": "D2"}},
+        {"generator": {"symmetry": "I", "symmetric_motion": True}},
+        {"generator": {"symmetry": "C3", "kind": "volume"}},
+        merge(CNN, {"generator": {"symmetry": "T", "symmetric_motion": True}}),
+    ],
+)
+def test_symmetry_is_allowed(changes: dict[str, Any]) -> None:
+    check_config(run_config(merge(SOUND, changes)), 2)
 
 
 def test_all_degrees_of_the_motion_may_open_at_once() -> None:
