@@ -143,7 +143,6 @@ def test_the_first_function_is_a_slope_and_the_second_a_parabola() -> None:
 
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the schedules; few clear images need a cautious step."""
-    monkeypatch.setattr(f"{STARTS}.COARSE", 100)
     monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (3,) * 3 + (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)

@@ -100,7 +100,7 @@ def test_images_smaller_than_the_box_are_refused(
 ) -> None:
     config = tiny_config({**SHORT, "data": {"box": 64}})
     with pytest.raises(
-        InputError, match=r"32 pixels, fewer than .* 64; give --data.box 32"
+        InputError, match=r"32 pixels across .*, fewer than .* 64; give --data.box 32"
     ):
         train(config, stack, 1, tmp_path / "run")
     assert not (tmp_path / "run").exists()
