@@ -18,8 +18,8 @@ from collections.abc import Callable
 import torch
 
 from multicryogan.imaging import CTFParams
-from multicryogan.inference import ImageLaw, pose_posterior
-from multicryogan.inference.likelihood import SCORES_AT_ONCE
+from multicryogan.likelihood import ImageLaw, pose_posterior
+from multicryogan.likelihood.marginal import SCORES_AT_ONCE
 from multicryogan.rng import stream
 from multicryogan.rotations import super_fibonacci
 

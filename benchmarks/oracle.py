@@ -34,15 +34,9 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours, widest_step
 from multicryogan.evaluation.order import spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
-from multicryogan.inference import (
-    Examination,
-    ImageLaw,
-    Manifold,
-    Placement,
-    PoseTree,
-    assigned_level,
-)
+from multicryogan.inference import assigned_level
 from multicryogan.io import read_particles, read_volume
+from multicryogan.likelihood import Examination, ImageLaw, Manifold, Placement, PoseTree
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import geodesic_distance_deg
 from multicryogan.synthetic import PRESENT, Truth, read_truth

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams, form_images, sample_noise
-from multicryogan.inference import ImageLaw, PosePosterior
-from multicryogan.inference.factors import ImageFactors, Scorer
-from multicryogan.inference.manifold import Manifold, all_pairs
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.posterior import Placement, place
-from multicryogan.inference.search import Cells, likely_cells, search
+from multicryogan.likelihood import ImageLaw, PosePosterior
+from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement, place
+from multicryogan.likelihood.search import Cells, likely_cells, search
 from multicryogan.rng import stream
 
 FLOAT = torch.float64

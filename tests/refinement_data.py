@@ -14,9 +14,9 @@ from multicryogan.config import RefineConfig
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.imaging import ImagingParams, form_images, sample_noise
-from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import Refinement, in_sphere
 from multicryogan.io import ImageGrid
+from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations

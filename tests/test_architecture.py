@@ -24,6 +24,7 @@ LAYERS = (
     {"io"},
     {"priors", "networks"},
     {"simulator", "data"},
+    {"likelihood"},
     {"synthetic", "training", "evaluation"},
     {"inference"},
     {"report"},

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from multicryogan.config import RunConfig, SimulationConfig
-from multicryogan.inference import MANIFOLD, Manifold
-from multicryogan.inference.manifold import all_pairs
+from multicryogan.inference import MANIFOLD
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.io import read_particles, write_stack, write_volume
+from multicryogan.likelihood import Manifold
+from multicryogan.likelihood.manifold import all_pairs
 from multicryogan.synthetic import simulate
 from multicryogan.tables import build, write_toml
 from multicryogan.training.build import build_generator

@@ -21,8 +21,8 @@ from multicryogan.imaging import CTFParams, ImagingParams, ctf, form_images
 from multicryogan.imaging.projection import slice_modes
 from multicryogan.imaging.shift import shift_phase
 from multicryogan.imaging.slicing import Slicer
-from multicryogan.inference.maximisation import from_spectrum, to_spectrum
 from multicryogan.io import read_particles
+from multicryogan.likelihood.maximisation import from_spectrum, to_spectrum
 
 BOX = 64
 BAND_ANGSTROM = (12.0, 120.0)

@@ -16,8 +16,8 @@ from multicryogan.config import (
     MoleculeConfig,
     SimulationConfig,
 )
-from multicryogan.inference import PoseTree
 from multicryogan.io import write_volume
+from multicryogan.likelihood import PoseTree
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations

@@ -13,7 +13,7 @@ from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
     from multicryogan.config import RunConfig
-    from multicryogan.inference import Manifold
+    from multicryogan.likelihood import Manifold
 
 NOTHING_GIVEN = options.ParticleOptions()
 NOTHING_ASKED = ExportOptions()

@@ -10,12 +10,12 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours
-from multicryogan.inference.expectation import Examination, Progress
-from multicryogan.inference.likelihood import ImageLaw
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.posterior import Placement
 from multicryogan.io import ParticleStack
+from multicryogan.likelihood.expectation import Examination, Progress
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import ImageLaw
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement
 from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import Shard

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams
-from multicryogan.inference.likelihood import (
+from multicryogan.likelihood.marginal import (
     ImageLaw,
     Score,
     log_mean_exp,

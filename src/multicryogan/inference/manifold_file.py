@@ -9,8 +9,8 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
-from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.io import whole_file
+from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.priors.views import CELLS, ViewLaw
 from multicryogan.tables import to_dict
 

@@ -18,12 +18,12 @@ from multicryogan.config import RefineConfig, RunConfig
 from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, half_set_fsc, solvent_mask
 from multicryogan.inference.assignment import latent_grid
-from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.inference.manifold_file import save_manifold
-from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import Refinement, State, sphere
 from multicryogan.inference.starts import generator_start, random_start
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
+from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.priors import ViewLaw
 from multicryogan.rng import Shard

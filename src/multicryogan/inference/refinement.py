@@ -21,10 +21,12 @@ from multicryogan.config import RefineConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.imaging import ASYMMETRIC, Symmetry
-from multicryogan.inference.expectation import Examination
-from multicryogan.inference.likelihood import ImageLaw
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.maximisation import (
+from multicryogan.inference.spacing import respace
+from multicryogan.inference.symmetric import in_all_poses
+from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import ImageLaw
+from multicryogan.likelihood.maximisation import (
     Estimate,
     Sums,
     from_spectrum,
@@ -32,9 +34,8 @@ from multicryogan.inference.maximisation import (
     regularise,
     to_spectrum,
 )
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.spacing import respace
-from multicryogan.inference.symmetric import in_all_poses
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
@@ -141,9 +142,10 @@ class Refinement:
             )
             sums.append(own)
         basis, maxima, agreement = self._maximise(state, sums)
-        spaced = respace(state.halves[0], sums[0].weights + sums[1].weights)
+        counts = sums[0].counts + sums[1].counts
+        spaced = respace(state.halves[0], counts.weights)
         if self.config.views == "learned":
-            views = ViewLaw.of_counts(sums[0].views + sums[1].views)
+            views = ViewLaw.of_counts(counts.views)
             spaced = dataclasses.replace(spaced, views=views)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
@@ -153,13 +155,15 @@ class Refinement:
             shell=min(max(state.shell, good + AHEAD), self.last_shell),
             halves=(halves[0], halves[1]),
             maxima=maxima,
-            tree=self._refitted(state, sums),
+            tree=self._refitted(state, counts),
             history=state.history,
         )
         record = {
             "iteration": after.iteration,
             "shell": state.shell,
-            "log_likelihood": [own.log_likelihood / own.images for own in sums],
+            "log_likelihood": [
+                own.counts.log_likelihood / own.counts.images for own in sums
+            ],
             "held_out": self.held_out(after.manifold, after.shell, after.tree),
             "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),
@@ -181,10 +185,9 @@ class Refinement:
         seen = (radius > 0) & (radius <= modes.radius)
         return dataclasses.replace(estimate, spectrum=to_spectrum(volumes) * seen)
 
-    def _refitted(self, state: State, sums: list[Sums]) -> PoseTree:
+    def _refitted(self, state: State, counts: Counts) -> PoseTree:
         """Fit the width of the shifts to both halves."""
-        images = sum(own.images for own in sums)
-        square = sum(own.shift_square for own in sums) / images
+        square = float(counts.shift_square) / counts.images
         level = state.tree.levels(state.shell)
         shifts = state.tree.shifts.refitted(square, level)
         return dataclasses.replace(state.tree, shifts=shifts)

@@ -16,7 +16,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from multicryogan.inference.manifold import Manifold
+from multicryogan.likelihood.manifold import Manifold
 
 BEYOND = 2.0  # steps between conformations that an end may move at once
 TINY = 1e-12

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
-from multicryogan.inference.expectation import Examination
-from multicryogan.inference.manifold import Manifold, all_pairs
-from multicryogan.inference.maximisation import (
+from multicryogan.inference.refinement import Refinement, in_sphere, weighed
+from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.likelihood.maximisation import (
     Estimate,
     from_spectrum,
     to_spectrum,
 )
-from multicryogan.inference.refinement import Refinement, in_sphere, weighed
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from multicryogan.fourier import frequency_radius
 from multicryogan.imaging import Symmetry
-from multicryogan.inference.maximisation import Sums
+from multicryogan.likelihood.maximisation import Sums
 from multicryogan.rotations import point_group
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from multicryogan.fourier import resize_density
 from multicryogan.inference.fit import measure_fit
-from multicryogan.inference.likelihood import ImageLaw
 from multicryogan.io import ParticleStack, whole_file
+from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import super_fibonacci
 from multicryogan.training import load_snapshot, open_stage

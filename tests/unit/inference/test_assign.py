@@ -24,8 +24,6 @@ from multicryogan.evaluation.rigid import mirror, move
 from multicryogan.imaging import project
 from multicryogan.inference import (
     Assignment,
-    Manifold,
-    PoseTree,
     assign,
     assigned_level,
     check_particles,
@@ -33,6 +31,7 @@ from multicryogan.inference import (
     latent_grid,
 )
 from multicryogan.io import ParticleStack, read_particles, read_star
+from multicryogan.likelihood import Manifold, PoseTree
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 from multicryogan.rotations import (
@@ -128,7 +127,7 @@ def test_blocks_of_images_change_nothing(
     model: Tensor,
     stack: ParticleStack,
 ) -> None:
-    monkeypatch.setattr("multicryogan.inference.expectation.BLOCK", 50 * BOX**2)
+    monkeypatch.setattr("multicryogan.likelihood.expectation.BLOCK", 50 * BOX**2)
     monkeypatch.setattr("multicryogan.io.particles._READ", 7 * BOX**2)
     told: list[tuple[int, int]] = []
     again = assign(

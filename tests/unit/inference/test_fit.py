@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams, form_images, sample_noise
-from multicryogan.inference import Fit, ImageLaw, Score, measure_fit, pose_posterior
+from multicryogan.inference import Fit, measure_fit
+from multicryogan.likelihood import ImageLaw, Score, pose_posterior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations, super_fibonacci
 

@@ -29,7 +29,6 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.inference import MANIFOLD, load_manifold, refine, refine_run
-from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refine import (
     Refined,
     half_volumes,
@@ -39,6 +38,7 @@ from multicryogan.inference.refine import (
 )
 from multicryogan.inference.refinement import State
 from multicryogan.io import ParticleStack, half_sets, read_particles
+from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import build_generator

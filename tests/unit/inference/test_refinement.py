@@ -11,10 +11,6 @@ from evaluation_phantoms import grid_points
 from multicryogan.config import RefineConfig
 from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
-from multicryogan.inference import Examination
-from multicryogan.inference.manifold import Manifold, all_pairs
-from multicryogan.inference.maximisation import Estimate, to_spectrum
-from multicryogan.inference.poses import PoseTree
 from multicryogan.inference.refinement import (
     Refinement,
     State,
@@ -22,6 +18,10 @@ from multicryogan.inference.refinement import (
     shared_power,
     weighed,
 )
+from multicryogan.likelihood import Examination
+from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.likelihood.maximisation import Estimate, to_spectrum
+from multicryogan.likelihood.poses import PoseTree
 from multicryogan.rng import stream
 from refinement_data import BOX, images_of, phantom, refinement
 

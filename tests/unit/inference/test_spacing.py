@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference.manifold import Manifold, all_pairs
 from multicryogan.inference.spacing import BEYOND, along, quantiles, respace
+from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.rng import stream
 
 EVEN = torch.full((4,), 0.25)

@@ -14,13 +14,13 @@ from multicryogan.evaluation.frames import lay_each
 from multicryogan.evaluation.rigid import move
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.noise import radial_power
-from multicryogan.inference import Examination
 from multicryogan.inference.refinement import Refinement, in_sphere
 from multicryogan.inference.starts import (
     _smooth_functions,
     generator_start,
     random_start,
 )
+from multicryogan.likelihood import Examination
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -148,7 +148,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTIONS", 2)
     monkeypatch.setattr(f"{STARTS}.FAINT", 0.5)
-    monkeypatch.setattr("multicryogan.inference.maximisation.RIDGE", 0.1)
+    monkeypatch.setattr("multicryogan.likelihood.maximisation.RIDGE", 0.1)
 
 
 def begun(

@@ -12,11 +12,11 @@ from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.slicing import Slicer
-from multicryogan.inference.likelihood import ImageLaw
-from multicryogan.inference.manifold import Manifold, all_pairs
-from multicryogan.inference.maximisation import Sums, to_spectrum
 from multicryogan.inference.refinement import Refinement, State, in_sphere
 from multicryogan.inference.symmetric import in_all_poses, rotated_sum
+from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.likelihood.marginal import ImageLaw
+from multicryogan.likelihood.maximisation import Sums, to_spectrum
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group, random_rotations
 from refinement_data import BOX, correlation, images_of, refinement

@@ -24,7 +24,7 @@ from multicryogan.cli.assigned_files import (
 from multicryogan.config import run_config
 from multicryogan.errors import InputError
 from multicryogan.imaging import project, shift_images
-from multicryogan.inference import Assignment, Placement
+from multicryogan.inference import Assignment
 from multicryogan.io import (
     half_sets,
     load_cryosparc,
@@ -34,6 +34,7 @@ from multicryogan.io import (
     write_stack,
     write_star,
 )
+from multicryogan.likelihood import Placement
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 

@@ -12,16 +12,17 @@ from torch import Tensor
 from manifold_data import manifold, relative
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.inference import ImageLaw, Placement, place, pose_posterior
-from multicryogan.inference.expectation import Examination
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.maximisation import Sums
-from multicryogan.inference.poses import PoseTree
 from multicryogan.io import ParticleStack
+from multicryogan.likelihood import ImageLaw, Placement, place, pose_posterior
+from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.maximisation import Sums
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.weighing import Counts
 from training_data import PIXEL_SIZE, tiny_stack
 
 BOX = 16
-EXPECTATION = "multicryogan.inference.expectation"
+EXPECTATION = "multicryogan.likelihood.expectation"
 ROWS = torch.tensor([5, 2, 19, 7, 0, 11, 23])
 
 
@@ -61,9 +62,15 @@ def assert_same(found: Placement, expected: Placement) -> None:
 
 
 def assert_same_sums(found: Sums, expected: Sums) -> None:
+    for name in ("gradient", "precision"):
+        assert relative(getattr(found, name), getattr(expected, name)) < 1e-4
+    assert_same_counts(found.counts, expected.counts)
+
+
+def assert_same_counts(found: Counts, expected: Counts) -> None:
     assert found.images == expected.images
     assert found.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-5)
-    for name in ("gradient", "precision", "weights"):
+    for name in ("weights", "views"):
         assert relative(getattr(found, name), getattr(expected, name)) < 1e-4
 
 
@@ -76,7 +83,7 @@ def test_the_size_of_a_block_does_not_matter(
     expected = look.place(sampler, ROWS, at_once)
     monkeypatch.setattr(f"{EXPECTATION}.BLOCK", images * BOX**2)
     assert_same(look.place(sampler, ROWS, sums), expected)
-    assert sums.images == len(ROWS)
+    assert sums.counts.images == len(ROWS)
     assert_same_sums(sums, at_once)
 
 
@@ -87,6 +94,19 @@ def test_sums_of_parts_add_up(sampler: ImageSampler) -> None:
     look.place(sampler, ROWS[:3], parts)
     look.place(sampler, ROWS[3:], parts)
     assert_same_sums(parts, whole)
+
+
+def test_counting_alone_counts_what_the_sums_do(sampler: ImageSampler) -> None:
+    look = examination()
+    sums = look.empty_sums(BOX)
+    look.place(sampler, ROWS, sums)
+    assert_same_counts(look.count(sampler, ROWS), sums.counts)
+
+
+def test_counts_of_parts_add_up(sampler: ImageSampler) -> None:
+    look = examination()
+    parts = look.count(sampler, ROWS[:3]) + look.count(sampler, ROWS[3:])
+    assert_same_counts(parts, look.count(sampler, ROWS))
 
 
 def test_placements_are_in_the_order_of_the_rows(
@@ -102,7 +122,7 @@ def test_placements_are_in_the_order_of_the_rows(
 def test_placements_are_those_of_all_poses(
     sampler: ImageSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
+    monkeypatch.setattr("multicryogan.likelihood.search.DROP", (1e9, 1e9))
     look = examination()
     assert look.level == 1
     every = look.tree.rotations(torch.arange(320), 1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference.manifold import Manifold, all_pairs
+from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.rng import stream
 
 FLOAT = torch.float64

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.inference.factors import ImageFactors, Scorer, SliceFactors
-from multicryogan.inference.likelihood import LEAST_LOG, PosePosterior
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.poses import CHILDREN, PoseTree
+from multicryogan.likelihood.factors import ImageFactors, Scorer, SliceFactors
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import LEAST_LOG, PosePosterior
+from multicryogan.likelihood.poses import CHILDREN, PoseTree
 
 # Nats below the best cell at which a cell is left out, of the first grid, whose few
 # modes tell little, and of finer ones; or ...

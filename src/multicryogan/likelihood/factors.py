@@ -11,8 +11,8 @@ from torch import Tensor
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.projection import SliceModes
 from multicryogan.imaging.slicing import Slicer
-from multicryogan.inference.likelihood import ImageLaw, image_factors
-from multicryogan.inference.manifold import Manifold
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import ImageLaw, image_factors
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from multicryogan.inference.shifts import CENTRED, ShiftTree
+from multicryogan.likelihood.shifts import CENTRED, ShiftTree
 from multicryogan.rotations import super_fibonacci
 
 CHILDREN = 8

@@ -11,7 +11,6 @@ gradient and this ρ solves it; what ρ leaves out, the next iteration makes goo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -26,13 +25,13 @@ from multicryogan.fourier import (
 )
 from multicryogan.imaging.projection import SliceModes
 from multicryogan.imaging.slicing import Slicer
-from multicryogan.inference.factors import ImageFactors, Scorer
-from multicryogan.inference.likelihood import PosePosterior
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.posterior import Placement
-from multicryogan.inference.search import Cells, Division, divide
-from multicryogan.priors.views import CELLS, view_cells
+from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import PosePosterior
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement
+from multicryogan.likelihood.search import Cells, Division
+from multicryogan.likelihood.weighing import Counts, weigh
 
 RIDGE = 0.1  # of the mean precision of a shell: without it steps overshoot in gaps
 
@@ -44,20 +43,12 @@ class Sums:
     Attributes:
         gradient: (G, 2C) of Q with respect to the table of the basis.
         precision: (D * D * (D//2+1), P) ρ, both orders of a pair in one.
-        weights: (V,) posterior weight of each conformation.
-        views: (V, K) of it, by direction.
-        shift_square: Posterior mean of |shift|² in px², summed over the images.
-        log_likelihood: Of all images, in nats over noise alone.
-        images: Their number.
+        counts: What they say of the laws of conformation, view and shift.
     """
 
     gradient: Tensor
     precision: Tensor
-    weights: Tensor
-    views: Tensor
-    shift_square: float = 0.0
-    log_likelihood: float = 0.0
-    images: int = 0
+    counts: Counts
 
     @staticmethod
     def empty(scorer: Scorer) -> Sums:
@@ -68,8 +59,7 @@ class Sums:
         return Sums(
             gradient=torch.zeros_like(scorer.table),
             precision=zeros(box * box * (box // 2 + 1), pairs),
-            weights=zeros(len(scorer.manifold.latents)),
-            views=zeros(len(scorer.manifold.latents), CELLS),
+            counts=Counts.empty(scorer.manifold),
         )
 
 
@@ -84,31 +74,16 @@ def accumulate(
     placement: Placement,
 ) -> None:
     """Add images, their posterior known, to the sums."""
-    # log p(y, pose, v) - log p(y), less the log ratio itself.
-    manifold = scorer.manifold
-    prior = manifold.weights.log() - math.log(found.poses)
-    rows, own_rows = cells.divided(tree)
-    evidence = placement.log_likelihood.to(prior)[rows.image]
-    distance = rows.shift_px.square().sum(1).to(prior)
-    offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
-    for division in divide(cells, own_rows, scorer, tree):
-        parts, mass = [], []
-        for own, row, slices in division.cells():
-            factors = rows.factors(images, row)
-            weight = scorer.log_ratios(factors, slices)
-            weight += division.log_prior[own]
-            weight.add_(offset[row][:, None]).exp_()  # (n, 8, V)
-            mass.append(weight.sum(0))
-            sums.shift_square += float(weight.sum((1, 2)) @ distance[row])
-            linear = (weight @ manifold.coefficients).flatten(1)
-            square = (weight @ scorer.quadratic).flatten(1)
-            parts.append((linear.T @ factors[0], square.T @ factors[1]))
-        sums.views.index_add_(1, view_cells(division.rotation), torch.cat(mass).T)
+    for division, weighed in weigh(
+        sums.counts, cells, images, scorer, tree, found, placement
+    ):
+        parts = []
+        for (linear, squares), weight in weighed:
+            first = (weight @ scorer.manifold.coefficients).flatten(1)
+            second = (weight @ scorer.quadratic).flatten(1)
+            parts.append((first.T @ linear, second.T @ squares))
         data, seen = (torch.cat(part) for part in zip(*parts, strict=True))
         _add(sums, division, data, seen, scorer)
-    sums.weights += placement.conformation_weight.sum(0)
-    sums.log_likelihood += float(placement.log_likelihood.double().sum())
-    sums.images += len(images)
 
 
 def _add(

@@ -14,7 +14,7 @@ from multicryogan.imaging import (
     project,
     sample_noise,
 )
-from multicryogan.inference import (
+from multicryogan.likelihood import (
     ImageLaw,
     marginal_log_likelihood,
     mean_score,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from multicryogan.inference.likelihood import PosePosterior
+from multicryogan.likelihood.marginal import PosePosterior
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from manifold_data import (
     white_noise,
 )
 from multicryogan.imaging import shift_images
-from multicryogan.inference import pose_posterior
-from multicryogan.inference.factors import ImageFactors, Scorer
-from multicryogan.inference.maximisation import Sums, accumulate
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.posterior import Placement, place
-from multicryogan.inference.search import likely_cells, search
-from multicryogan.inference.shifts import ShiftTree
+from multicryogan.likelihood import pose_posterior
+from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.maximisation import Sums, accumulate
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement, place
+from multicryogan.likelihood.search import likely_cells, search
+from multicryogan.likelihood.shifts import ShiftTree
 from multicryogan.rng import stream
 
 TREE = PoseTree(40).with_shifts(0.8, BOX)
@@ -74,8 +74,8 @@ def test_no_shifts_are_one_cell_in_place() -> None:
 
 
 def test_search_sums_over_all_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
-    monkeypatch.setattr("multicryogan.inference.search.MOST_CELLS", 10**6)
+    monkeypatch.setattr("multicryogan.likelihood.search.DROP", (1e9, 1e9))
+    monkeypatch.setattr("multicryogan.likelihood.search.MOST_CELLS", 10**6)
     images, _ = moved_images(1.0)
     factors = ImageFactors.of(images, optics(4), law(1.0))
     cells = likely_cells(factors, manifold(), TREE, LEVEL)
@@ -121,7 +121,7 @@ def test_clear_images_tell_their_shift() -> None:
 
 
 def test_gradient_of_the_evidence_with_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.inference.search.DROP", (1e9, 1e9))
+    monkeypatch.setattr("multicryogan.likelihood.search.DROP", (1e9, 1e9))
     images, _ = moved_images(4.0)
     factors = ImageFactors.of(images, optics(4), law())
     start = manifold()
@@ -144,4 +144,4 @@ def test_gradient_of_the_evidence_with_shifts(monkeypatch: pytest.MonkeyPatch) -
     up, down = (evidence(step)[0].log_likelihood.sum() for step in (1e-4, -1e-4))
     slope = float(up - down) / 2e-4
     assert slope == pytest.approx(float((gradient * move).sum()), rel=1e-4)
-    assert math.isclose(float(sums.weights.sum()), 4, rel_tol=1e-9)
+    assert math.isclose(float(sums.counts.weights.sum()), 4, rel_tol=1e-9)

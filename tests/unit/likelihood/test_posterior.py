@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference import PosePosterior, place
+from multicryogan.likelihood import PosePosterior, place
 from multicryogan.rng import stream
 
 IMAGES, VOLUMES, POSES = 6, 4, 30

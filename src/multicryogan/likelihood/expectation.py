@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.inference.factors import ImageFactors, Scorer
-from multicryogan.inference.likelihood import ImageLaw
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.maximisation import Sums, accumulate
-from multicryogan.inference.poses import PoseTree
-from multicryogan.inference.posterior import Placement, place
-from multicryogan.inference.search import likely_cells, search
+from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import ImageLaw
+from multicryogan.likelihood.maximisation import Sums, accumulate
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement, place
+from multicryogan.likelihood.search import likely_cells, search
+from multicryogan.likelihood.weighing import Counts, weigh
 
 BLOCK = 2**26  # pixels of the images examined at once; a block makes all slices anew
 Progress = Callable[[int, int], None]
@@ -78,6 +79,18 @@ class Examination:
             if progress is not None:
                 progress(done, len(rows))
         return Placement.join(parts)
+
+    def count(self, sampler: ImageSampler, rows: Tensor) -> Counts:
+        """Count what the images of rows (N,) say of conformation, view and shift."""
+        counts = Counts.empty(self.manifold)
+        scorer = self._scorer(sampler.preprocessing.box)
+        images = ImageFactors.of(*sampler.take(rows), self.law)
+        cells = likely_cells(images, self.manifold, self.tree, self.level)
+        found = search(cells, images, scorer, self.tree)
+        placement = place(found, self.manifold.latents, self.manifold.weights)
+        for _ in weigh(counts, cells, images, scorer, self.tree, found, placement):
+            pass
+        return counts
 
     def _scorer(self, box: int) -> Scorer:
         return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))

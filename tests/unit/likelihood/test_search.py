@@ -20,15 +20,15 @@ from manifold_data import (
     white_noise,
 )
 from multicryogan.imaging import CTFParams
-from multicryogan.inference import PosePosterior, pose_posterior
-from multicryogan.inference.factors import ImageFactors
-from multicryogan.inference.manifold import Manifold
-from multicryogan.inference.poses import CHILDREN, PoseTree
-from multicryogan.inference.search import likely_cells
+from multicryogan.likelihood import PosePosterior, pose_posterior
+from multicryogan.likelihood.factors import ImageFactors
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.poses import CHILDREN, PoseTree
+from multicryogan.likelihood.search import likely_cells
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
-SEARCH = "multicryogan.inference.search"
+SEARCH = "multicryogan.likelihood.search"
 POWER = 1.0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference.poses import CHILDREN, ROOTS, PoseTree
+from multicryogan.likelihood.poses import CHILDREN, ROOTS, PoseTree
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -31,11 +31,11 @@ def test_cells_measure_all_rotations(level: int) -> None:
     assert TREE.count(level) * cell == pytest.approx(8 * math.pi**2)
 
 
-def test_the_default_tree_has_spacings_of_15_and_7_degrees() -> None:
+def test_the_default_tree_has_spacings_of_30_and_15_degrees() -> None:
     tree = PoseTree()
-    assert tree.roots == ROOTS == 4_608
-    assert math.degrees(tree.spacing(0)) == pytest.approx(14.77, abs=0.01)
-    assert math.degrees(tree.spacing(1)) == pytest.approx(7.39, abs=0.01)
+    assert tree.roots == ROOTS == 576
+    assert math.degrees(tree.spacing(0)) == pytest.approx(29.54, abs=0.01)
+    assert math.degrees(tree.spacing(1)) == pytest.approx(14.77, abs=0.01)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -131,4 +131,4 @@ def test_the_last_level_is_the_first_that_is_fine_enough(
 
 def test_finer_levels_are_good_for_twice_the_shells() -> None:
     tree = PoseTree()
-    assert [tree.shell(level) for level in range(4)] == [8, 16, 31, 62]
+    assert [tree.shell(level) for level in range(4)] == [4, 8, 16, 31]

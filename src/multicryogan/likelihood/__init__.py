@@ -1,0 +1,28 @@
+"""What volumes say about images: likelihoods and posteriors over poses."""
+
+from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import (
+    ImageLaw,
+    PosePosterior,
+    Score,
+    marginal_log_likelihood,
+    mean_score,
+    pose_posterior,
+)
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement, place
+
+__all__ = [
+    "Examination",
+    "ImageLaw",
+    "Manifold",
+    "Placement",
+    "PosePosterior",
+    "PoseTree",
+    "Score",
+    "marginal_log_likelihood",
+    "mean_score",
+    "place",
+    "pose_posterior",
+]

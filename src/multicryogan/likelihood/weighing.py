@@ -1,0 +1,101 @@
+"""Posterior weights of poses and conformations, and the laws that they count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.manifold import Manifold
+from multicryogan.likelihood.marginal import PosePosterior
+from multicryogan.likelihood.poses import PoseTree
+from multicryogan.likelihood.posterior import Placement
+from multicryogan.likelihood.search import Cells, Division, divide
+from multicryogan.priors.views import CELLS, view_cells
+
+# What a cell's images bring to the products (n, 2K) and (n, K), and the weight of each
+# of its poses and conformations (n, 8, V).
+Weighed = tuple[tuple[Tensor, Tensor], Tensor]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What images say of the laws that they are drawn from.
+
+    Attributes:
+        weights: (V,) posterior weight of each conformation.
+        views: (V, K) of it, by direction.
+        shift_square: () posterior mean of |shift|² in px², summed over the images.
+        log_likelihood: Of all images, in nats over noise alone.
+        images: Their number.
+    """
+
+    weights: Tensor
+    views: Tensor
+    shift_square: Tensor
+    log_likelihood: float = 0.0
+    images: int = 0
+
+    @staticmethod
+    def empty(manifold: Manifold) -> Counts:
+        """Start from nothing."""
+        zeros, count = manifold.basis.new_zeros, len(manifold.latents)
+        return Counts(zeros(count), zeros(count, CELLS), zeros(()))
+
+    def __add__(self, other: Counts) -> Counts:
+        """Count two sets of images together."""
+        return Counts(
+            self.weights + other.weights,
+            self.views + other.views,
+            self.shift_square + other.shift_square,
+            self.log_likelihood + other.log_likelihood,
+            self.images + other.images,
+        )
+
+
+@torch.no_grad()
+def weigh(
+    counts: Counts,
+    cells: Cells,
+    images: ImageFactors,
+    scorer: Scorer,
+    tree: PoseTree,
+    found: PosePosterior,
+    placement: Placement,
+) -> Iterator[tuple[Division, list[Weighed]]]:
+    """Yield the posterior weights of some cells at a time, and count them.
+
+    Args:
+        counts: Changed in place.
+        cells: Of the level that was searched.
+        images: All modes of B images.
+        scorer: Of the manifold.
+        tree: Poses.
+        found: Of `search`.
+        placement: Of `place`.
+    """
+    # log p(y, pose, v) - log p(y), less the log ratio itself.
+    prior = scorer.manifold.weights.log() - math.log(found.poses)
+    rows, own_rows = cells.divided(tree)
+    evidence = placement.log_likelihood.to(prior)[rows.image]
+    distance = rows.shift_px.square().sum(1).to(prior)
+    offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
+    for division in divide(cells, own_rows, scorer, tree):
+        parts, mass = [], []
+        for own, row, slices in division.cells():
+            factors = rows.factors(images, row)
+            weight = scorer.log_ratios(factors, slices)
+            weight += division.log_prior[own]
+            weight.add_(offset[row][:, None]).exp_()
+            mass.append(weight.sum(0))
+            counts.shift_square += weight.sum((1, 2)) @ distance[row]
+            parts.append((factors, weight))
+        counts.views.index_add_(1, view_cells(division.rotation), torch.cat(mass).T)
+        yield division, parts
+    counts.weights += placement.conformation_weight.sum(0)
+    counts.log_likelihood += float(placement.log_likelihood.double().sum())
+    counts.images += len(images)
