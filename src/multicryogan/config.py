@@ -81,7 +81,11 @@ class ImagingConfig:
     """What the simulator draws beside the conformation."""
 
     shift_sigma_angstrom: float = 0.0
-    """Standard deviation of the in-plane shifts of the particles, in Å."""
+    """Standard deviation of the in-plane shifts of the particles in Å to begin with:
+    it is learned. 0: particles are centred."""
+    views: Literal["learned", "uniform"] = "learned"
+    """Whether directions of view are weighed as the particles show, for each part of
+    the latent, or taken as equally likely."""
     defocus_um: tuple[float, float] = (0.0, 0.0)
     """Range to draw the defocus from, in µm; 0 0: from the particles' own rows."""
     noise_source: Literal["rim", "white"] = "rim"

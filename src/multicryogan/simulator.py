@@ -13,6 +13,8 @@ from multicryogan.imaging.noise import sample_noise
 from multicryogan.priors import ImagingPrior, LatentPrior
 from multicryogan.rng import Shard, stream
 
+VIEW_STEPS = 5  # cells along each latent dimension that have views of their own
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatedBatch:
@@ -67,8 +69,10 @@ class Simulator:
         volumes, poses = batch
         mine = self.shard.share(volumes)
         latents = stream(self.seed, f"{purpose}/latent", step=step)
-        latent = self.latent_prior.sample(volumes, latents)[mine].to(self.device)
-        params = self.imaging_prior.sample(volumes, poses, purpose, step)
+        latent = self.latent_prior.sample(volumes, latents)
+        conformation = self.latent_prior.cell(latent, VIEW_STEPS)
+        params = self.imaging_prior.sample(conformation, poses, purpose, step)
+        latent = latent[mine].to(self.device)
         params = _take(params, mine, self.device)
         volume = generator(latent)
         clean = form_images(volume, params, self.voxel_size, max_shell)

@@ -146,7 +146,7 @@ class Refinement:
         spaced = respace(state.halves[0], counts.weights)
         if self.config.views == "learned":
             views = ViewLaw.of_counts(counts.views)
-            spaced = dataclasses.replace(spaced, views=views)
+            spaced = spaced.seen_from(views)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
         good = int(below[0]) if len(below) else state.shell

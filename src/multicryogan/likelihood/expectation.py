@@ -80,12 +80,18 @@ class Examination:
                 progress(done, len(rows))
         return Placement.join(parts)
 
-    def count(self, sampler: ImageSampler, rows: Tensor) -> Counts:
-        """Count what the images of rows (N,) say of conformation, view and shift."""
+    def count(self, sampler: ImageSampler, rows: Tensor, most_cells: int) -> Counts:
+        """Count what the images of rows (N,) say of conformation, view and shift.
+
+        Where they suit more than `most_cells` cells of poses together, fewer images
+        are taken: those that say little take long.
+        """
         counts = Counts.empty(self.manifold)
         scorer = self._scorer(sampler.preprocessing.box)
         images = ImageFactors.of(*sampler.take(rows), self.law)
         cells = likely_cells(images, self.manifold, self.tree, self.level)
+        taken = max(1, len(rows) * most_cells // max(len(cells.image), most_cells))
+        cells, images = cells.first(taken), images.first(taken)
         found = search(cells, images, scorer, self.tree)
         placement = place(found, self.manifold.latents, self.manifold.weights)
         for _ in weigh(counts, cells, images, scorer, self.tree, found, placement):

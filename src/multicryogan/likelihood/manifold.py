@@ -9,7 +9,7 @@ conformations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -81,6 +81,10 @@ class Manifold:
         """(V, D, D, D) densities of the conformations."""
         flat = self.coefficients @ self.basis.flatten(1)
         return flat.view(-1, *self.basis.shape[1:])
+
+    def seen_from(self, views: ViewLaw) -> Manifold:
+        """Take another law of views."""
+        return replace(self, views=views)
 
     def to(self, device: str | torch.device) -> Manifold:
         """Move it to a device."""

@@ -19,8 +19,8 @@ from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import LEAST_LOG, PosePosterior
 from multicryogan.likelihood.poses import CHILDREN, PoseTree
 
-# Nats below the best cell at which a cell is left out, of the first grid, whose few
-# modes tell little, and of finer ones; or ...
+# Nats below the best cell at which a cell is left out, of the first grid where finer
+# modes are to tell more, and otherwise; or ...
 DROP = (13.0, 9.0)
 SLACK = 0.25  # ... share of the best cell, as far as a grid is too coarse for it
 MOST_CELLS = 1_024  # of one image that are divided
@@ -67,6 +67,11 @@ class Cells:
     image: Tensor
     pose: Tensor
     shift: Tensor
+
+    def first(self, images: int) -> Cells:
+        """Keep the cells of so many images."""
+        kept = self.image < images
+        return Cells(self.level, self.image[kept], self.pose[kept], self.shift[kept])
 
     def divided(self, tree: PoseTree) -> tuple[Rows, Tensor]:
         """List the rows of the next level, and those (P, 1 or 4) of each cell."""
@@ -121,7 +126,8 @@ def likely_cells(
     A cell counts by the conformation that suits it best.
     """
     coarse = images.up_to(tree.shell(0))
-    cells = _likely_roots(coarse, Scorer.of(manifold, coarse.modes), tree)
+    drop = DROP[len(coarse.modes.frequency) == len(images.modes.frequency)]
+    cells = _likely_roots(coarse, Scorer.of(manifold, coarse.modes), tree, drop)
     for level in range(1, levels):
         some = images.up_to(tree.shell(level))
         cells = _likely_children(cells, some, Scorer.of(manifold, some.modes), tree)
@@ -225,7 +231,9 @@ def _by_image(
     )
 
 
-def _likely_roots(images: ImageFactors, scorer: Scorer, tree: PoseTree) -> Cells:
+def _likely_roots(
+    images: ImageFactors, scorer: Scorer, tree: PoseTree, drop: float
+) -> Cells:
     """Compare images with all cells of level 0."""
     device = images.linear.device
     every = torch.arange(tree.count(0), device=device)
@@ -248,7 +256,7 @@ def _likely_roots(images: ImageFactors, scorer: Scorer, tree: PoseTree) -> Cells
         ]
         best = torch.cat(columns, dim=1).view(len(rows), count, -1)
         best = best.add_(prior[:, None]).flatten(1)  # (n, T M)
-        least = _least(best.amax(1, keepdim=True), 0)
+        least = _least(best.amax(1, keepdim=True), drop)
         value, cell = best.topk(min(MOST_CELLS, int((best > least).sum(1).max())), 1)
         near = value > least
         kept.append((rows[:, None].expand_as(cell)[near], cell[near]))
@@ -256,9 +264,9 @@ def _likely_roots(images: ImageFactors, scorer: Scorer, tree: PoseTree) -> Cells
     return _sorted(0, image, cell % len(every), cell // len(every))
 
 
-def _least(best: Tensor, level: int) -> Tensor:
-    """Log ratio that a cell of a level must reach beside the best one of its image."""
-    return best - (SLACK * best).clamp(min=DROP[min(level, 1)])
+def _least(best: Tensor, drop: float) -> Tensor:
+    """Log ratio that a cell must reach beside the best one of its image."""
+    return best - (SLACK * best).clamp(min=drop)
 
 
 def _likely_children(
@@ -281,7 +289,7 @@ def _likely_children(
     image = rows.image[row]
     peak = best.new_full((len(images),), -torch.inf)
     peak.scatter_reduce_(0, image, best, "amax")
-    kept = best > _least(peak, cells.level + 1)[image]
+    kept = best > _least(peak, DROP[1])[image]
     shift = rows.cell[row]
     return _sorted(cells.level + 1, image[kept], pose[kept], shift[kept])
 

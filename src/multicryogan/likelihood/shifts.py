@@ -62,16 +62,20 @@ class ShiftTree:
             places = places + sign * (self.spacing_px / 2 ** (depth + 1))
         return places
 
-    def refitted(self, shift_square: float, level: int) -> ShiftTree:
-        """Fit the standard deviation to a mean |shift|² in px² over cells of a level.
+    def width(self, shift_square: float, level: int) -> float:
+        """Standard deviation in px of a mean |shift|² in px² over cells of a level.
 
         Cells blur shifts evenly: a twelfth of their spacing squared along each axis
-        (Sheppard). Shifts that a cell cannot tell from none are none.
+        (Sheppard).
         """
+        blur = (self.spacing_px / 2**level) ** 2 / 12
+        return math.sqrt(max(shift_square / 2 - blur, 0.0))
+
+    def refitted(self, shift_square: float, level: int) -> ShiftTree:
+        """Take the width of what was found; shifts hardly told from none are none."""
         if self.sigma_px <= 0:
             return self
-        blur = (self.spacing_px / 2**level) ** 2 / 12
-        sigma_px = math.sqrt(max(shift_square / 2 - blur, 0.0))
+        sigma_px = self.width(shift_square, level)
         return replace(self, sigma_px=sigma_px if sigma_px > NONE_PX else 0.0)
 
     def nats(self, level: int) -> float:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams
+from multicryogan.priors.views import ViewLaw
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
 
 @dataclass(frozen=True, slots=True)
 class ImagingPrior:
-    """Uniform views, Gaussian shifts, and optics of randomly chosen particles.
+    """Views, Gaussian shifts, and optics of randomly chosen particles.
 
     Attributes:
         optics: Optics of the data set's particles, each field (N,), or None where
@@ -21,19 +23,21 @@ class ImagingPrior:
             groups, defoci and astigmatism keep their joint law.
         shift_sigma_angstrom: Standard deviation of each shift component.
         seed: Seed of every draw.
+        views: Law of the directions of view; none: uniform poses.
     """
 
     optics: CTFParams | None
     shift_sigma_angstrom: float
     seed: int
+    views: ViewLaw | None = None
 
     def sample(
-        self, volumes: int, poses: int, purpose: str, step: int
+        self, conformation: Tensor, poses: int, purpose: str, step: int
     ) -> ImagingParams:
-        """Draw the parameters of `poses` images of each of `volumes` volumes.
+        """Draw the parameters of `poses` images of each of V volumes.
 
         Args:
-            volumes: Number of volumes V.
+            conformation: (V,) row of the law of views that each volume follows.
             poses: Images per volume P.
             purpose: Separates the draws of training, previews and tests.
             step: Update at which they are drawn.
@@ -45,7 +49,13 @@ class ImagingPrior:
         def draw(name: str) -> torch.Generator:
             return stream(self.seed, f"{purpose}/{name}", step=step)
 
-        rotation = random_rotations((volumes, poses), draw("pose"))
+        volumes = len(conformation)
+        if self.views is None:
+            rotation = random_rotations((volumes, poses), draw("pose"))
+        else:
+            rows = conformation.repeat_interleave(poses)
+            drawn = self.views.sample(rows, draw("pose"))
+            rotation = drawn.view(volumes, poses, 3, 3)
         shift = None
         if self.shift_sigma_angstrom > 0:
             normal = torch.randn((volumes, poses, 2), generator=draw("shift"))

@@ -40,6 +40,13 @@ class LatentPrior:
         quantiles: Tensor = torch.special.ndtri(latents)
         return quantiles
 
+    def cell(self, latent: Tensor, count: int) -> Tensor:
+        """Number the cell of `grid` that each latent (B, d) lies in: (B,)."""
+        share = torch.special.ndtr(latent) if self.kind == "gaussian" else latent
+        along = (share * count).long().clamp(0, count - 1)
+        place = count ** torch.arange(self.dimensions - 1, -1, -1).to(along)
+        return (along * place).sum(1)
+
     def path(self, count: int) -> Tensor:
         """Place evenly probable steps along the first dimension: (count, d).
 

@@ -16,6 +16,7 @@ from torch import Tensor
 CELLS = 192  # 15 degrees across
 OWN = 500.0  # particles of a conformation that outweigh the directions of all
 EVEN = 500.0  # particles that outweigh the prior that all directions are as likely
+BLUR_DEG = 15.0  # standard deviation: single cells hold few particles
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,11 @@ class ViewLaw:
     def of_counts(counts: Tensor) -> ViewLaw:
         """Estimate the law from posterior weights, (V, K), of particles.
 
-        The mean of a Dirichlet posterior at two levels: the directions of one
-        conformation lean towards those of all, which lean towards uniform.
+        The mean of a Dirichlet posterior at two levels, of blurred counts: the
+        directions of one conformation lean towards those of all, which lean towards
+        uniform.
         """
+        counts = counts @ _blur().to(counts)
         common = counts.sum(0, keepdim=True)
         common = (common + EVEN / CELLS) / (common.sum() + EVEN)
         own = counts + OWN * common
@@ -92,6 +95,15 @@ def view_directions(count: int) -> Tensor:
     turn = math.pi * (3 - math.sqrt(5)) * torch.arange(count)
     across = (1 - z.square()).sqrt()
     return torch.stack((across * turn.cos(), across * turn.sin(), z), dim=1).float()
+
+
+@lru_cache(maxsize=1)
+def _blur() -> Tensor:
+    """(K, K) shares that a cell gives to others; rows sum to one."""
+    directions = view_directions(CELLS)
+    concentration = 1 / math.radians(BLUR_DEG) ** 2  # von Mises-Fisher
+    kernel = (concentration * (directions @ directions.T - 1)).exp()
+    return kernel / kernel.sum(1, keepdim=True)
 
 
 def _frames(direction: Tensor) -> Tensor:

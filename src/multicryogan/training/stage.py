@@ -19,7 +19,7 @@ from multicryogan.data.view import View, Views
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
-from multicryogan.priors import ImagingPrior, LatentPrior, with_defocus_range
+from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw, with_defocus_range
 from multicryogan.rng import Shard, stream
 from multicryogan.simulator import SimulatedBatch, Simulator
 
@@ -76,6 +76,16 @@ class Stage:
         drawn = self.sampler.batch(count, step, purpose)
         self.sampler.expect(count, step + 1, purpose)
         return self.view(*drawn)
+
+    def under(self, shift_sigma_angstrom: float, views: ViewLaw | None) -> Stage:
+        """Copy this stage with other laws of shifts and views."""
+        prior = dataclasses.replace(
+            self.simulator.imaging_prior,
+            shift_sigma_angstrom=shift_sigma_angstrom,
+            views=views,
+        )
+        simulator = dataclasses.replace(self.simulator, imaging_prior=prior)
+        return dataclasses.replace(self, simulator=simulator)
 
     def alone(self) -> Stage:
         """Copy this stage for one process that draws whole batches."""

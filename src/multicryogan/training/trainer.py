@@ -19,6 +19,7 @@ from multicryogan.io import ParticleStack
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
+from multicryogan.training.laws import EVERY, HIGHEST, Laws, learn
 from multicryogan.training.monitor import Monitor
 from multicryogan.training.opponent import make_opponent
 from multicryogan.training.players import Players
@@ -50,6 +51,8 @@ class Preview:
 class Trainer:
     """Play the game until the images or the time are used up."""
 
+    stage: Stage
+
     def __init__(
         self,
         config: RunConfig,
@@ -70,6 +73,7 @@ class Trainer:
         self.schedule = Schedule(config)
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
         self.is_stopping = False
+        self.laws = Laws.begun(config)
         state = None if run is None else load_checkpoint(run, device)
         if state is None:
             self._start()
@@ -117,6 +121,7 @@ class Trainer:
         """Do one update as it is due at a progress; return its scalars by name."""
         if self.schedule.stage(progress) > self.stage_index:
             self._next_stage()
+        self._learn_laws(progress)
         self._follow_schedule(progress)
         return self._update(self.schedule.shell(progress))
 
@@ -134,6 +139,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "seconds": self.seconds,
             "stage": self.stage_index,
+            "laws": self.laws.state(),
             **self.players.state(),
         }
         save_checkpoint(self.run, state)
@@ -245,6 +251,7 @@ class Trainer:
 
     def _resume(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written."""
+        self.laws = Laws(**state["laws"])
         self._open_stage(state["stage"])
         generator = build_generator(self.config, self.stage.box)
         opponent = build_discriminator(self.config, self.stage.box, self.device)
@@ -260,9 +267,32 @@ class Trainer:
         self.step, self.images_seen = state["step"], state["images_seen"]
         self.seconds = state["seconds"]
 
+    def _learn_laws(self, progress: float) -> None:
+        """Count views and shifts where it is due, once poses are plain."""
+        is_fixed = (
+            self.config.imaging.views == "uniform"
+            and self.config.imaging.shift_sigma_angstrom <= 0
+        )
+        shell, due = self.schedule.shell(progress), int(progress / EVERY)
+        if is_fixed or shell < HIGHEST or due <= self.laws.times:
+            return
+        self.laws = learn(
+            self.laws,
+            self.stage,
+            self.players.averaged,
+            self.config.train.seed,
+            due,
+        )
+        self.stage = self._lawful(self.stage)
+
+    def _lawful(self, stage: Stage) -> Stage:
+        """Simulate by the laws that were learned."""
+        views = self.laws.views if self.config.imaging.views == "learned" else None
+        return stage.under(self.laws.shift_sigma_angstrom, views)
+
     def _open_stage(self, index: int) -> None:
         self.stage_index = index
-        self.stage: Stage = open_stage(
+        stage = open_stage(
             self.config,
             self.stack,
             self.sign,
@@ -270,6 +300,7 @@ class Trainer:
             self.shard,
             self.device,
         )
+        self.stage = self._lawful(stage)
 
     def _warm_up(self) -> None:
         """Train the discriminator of a new stage before the generator listens to it."""

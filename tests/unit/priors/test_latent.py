@@ -1,5 +1,7 @@
 """Laws of the latent."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -60,3 +62,18 @@ def test_the_gaussian_path_takes_evenly_probable_steps() -> None:
     first = torch.tensor([-2.3263478, -0.6744898, 0.0, 0.6744898, 2.3263478])
     torch.testing.assert_close(path[:, 0], first)
     torch.testing.assert_close(path[:, 1], torch.zeros(5))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "gaussian"])
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_the_middle_of_every_cell_lies_in_it(
+    kind: Literal["uniform", "gaussian"], dimensions: int
+) -> None:
+    prior = LatentPrior(kind, dimensions)
+    found = prior.cell(prior.grid(5), 5)
+    assert found.tolist() == list(range(5**dimensions))
+
+
+def test_the_ends_of_a_segment_lie_in_its_first_and_last_cell() -> None:
+    ends = torch.tensor([[0.0], [1.0]])
+    assert LatentPrior("segment", 1).cell(ends, 5).tolist() == [0, 4]

@@ -90,11 +90,24 @@ def test_uniform_draws_are_uniform_rotations() -> None:
 
 
 def test_a_law_of_many_particles_is_their_share() -> None:
-    counts = torch.zeros(2, CELLS)
-    counts[0, 5], counts[1, 9] = 1e7, 2e7
-    law = ViewLaw.of_counts(counts)
-    assert law.weights[0, 5] == pytest.approx(1, abs=1e-3)
-    assert law.weights[1, 9] == pytest.approx(1, abs=1e-3)
+    """A cap and a uniform rest keep their shares but for the blur of the rim."""
+    z = view_directions(CELLS)[:, 2]
+    cap, wide = z > math.cos(math.radians(30)), z > math.cos(math.radians(60))
+    share = 0.5 * cap / cap.sum() + 0.5 / CELLS
+    law = ViewLaw.of_counts(1e7 * share[None])
+    assert float(law.weights[0, wide].sum()) == pytest.approx(
+        float(share[wide].sum()), abs=0.01
+    )
+    assert float(law.weights[0, cap].sum()) > 0.3
+
+
+def test_a_direction_is_blurred_by_15_degrees() -> None:
+    """The mean cosine to a von Mises-Fisher centre is 1 - variance, nearly."""
+    counts = torch.zeros(1, CELLS)
+    counts[0, 60] = 1e9
+    directions = view_directions(CELLS)
+    cosine = float(ViewLaw.of_counts(counts).weights[0] @ (directions @ directions[60]))
+    assert cosine == pytest.approx(1 - math.radians(15) ** 2, abs=0.01)
 
 
 def test_a_law_of_no_particles_is_uniform() -> None:
@@ -104,11 +117,25 @@ def test_a_law_of_no_particles_is_uniform() -> None:
 
 def test_few_particles_of_a_conformation_lean_to_the_directions_of_all() -> None:
     """The posterior mean under a Dirichlet prior of OWN particles about all, EVEN."""
-    counts = torch.zeros(2, CELLS)
-    counts[0, 5], counts[1, 9] = 900.0, 100.0
-    common = (counts.sum(0) + EVEN / CELLS) / (1000 + EVEN)
-    expected = (counts[1] + OWN * common) / (100 + OWN)
-    torch.testing.assert_close(ViewLaw.of_counts(counts).weights[1], expected)
+    flat = torch.full((CELLS,), 1 / CELLS)
+    north = (view_directions(CELLS)[:, 2] > 0).float()
+    few, many = torch.tensor(OWN), torch.tensor(1e9)
+    counts = torch.stack((few * flat, many * north / north.sum()))
+    found = ViewLaw.of_counts(counts).weights
+    # OWN particles count as much as the law of all, which is that of the many.
+    expected = 0.5 * flat + 0.5 * found[1]
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=5e-4)
+
+
+def test_few_particles_lean_to_uniform() -> None:
+    north = (view_directions(CELLS)[:, 2] > 0).float()
+    few = torch.tensor(EVEN) * north / north.sum()
+    many = torch.tensor(1e9) * north / north.sum()
+    found, sure = (ViewLaw.of_counts(x[None]).weights[0] for x in (few, many))
+    # Its own counts are twice in it: as those of all, and as those of this one.
+    common = (sure + 1 / CELLS) / 2
+    expected = (EVEN * sure + OWN * common) / (EVEN + OWN)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_directions_of_all_are_weighed_by_the_conformations() -> None:

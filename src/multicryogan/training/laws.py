@@ -1,0 +1,125 @@
+"""The laws of views and shifts, learned with the volumes.
+
+From time to time some real images are compared with the volumes of the moment, over all
+poses and shifts and at low resolution. What their posteriors count, older counts
+fading, is the law that images are simulated with from then on: steps of
+expectation-maximisation between those of the game. Through the game itself both would
+be learned from single scores, which know little of a single pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multicryogan.config import RunConfig
+from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.likelihood.weighing import Counts
+from multicryogan.priors import ViewLaw
+from multicryogan.priors.views import CELLS
+from multicryogan.rng import stream
+from multicryogan.simulator import VIEW_STEPS
+from multicryogan.training.stage import Stage
+
+IMAGES = 500  # compared at once
+FADE = 0.9  # of older counts
+EVERY = 0.02  # share of a run
+LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
+MOST_CELLS = 25_000  # of poses that are looked into
+HIGHEST = 8  # shell that counts: poses are plain there, and few
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """What was learned so far.
+
+    Attributes:
+        shift_sigma_angstrom: Standard deviation of the shifts along each axis.
+        counts: (V, K) faded weights of directions for each conformation, on the CPU.
+        shift_square: Faded sum of |shift|² in Å².
+        images: Faded number of images.
+        times: That it was learned, counted in `EVERY`.
+    """
+
+    shift_sigma_angstrom: float
+    counts: Tensor
+    shift_square: float = 0.0
+    images: float = 0.0
+    times: int = 0
+
+    @staticmethod
+    def begun(config: RunConfig) -> Laws:
+        """Start from the settings, with no directions counted."""
+        rows = VIEW_STEPS**config.latent.dimensions
+        return Laws(config.imaging.shift_sigma_angstrom, torch.zeros(rows, CELLS))
+
+    @property
+    def views(self) -> ViewLaw | None:
+        """Law of the directions; none as long as none were counted."""
+        return ViewLaw.of_counts(self.counts) if self.images > 0 else None
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as tensors and plain values."""
+        return {
+            "shift_sigma_angstrom": self.shift_sigma_angstrom,
+            "counts": self.counts,
+            "shift_square": self.shift_square,
+            "images": self.images,
+            "times": self.times,
+        }
+
+    def joined(self, counts: Counts, tree: PoseTree, level: int, size: float) -> Laws:
+        """Add the counts of some images; `size` is Å per pixel."""
+        images = FADE * self.images + counts.images
+        square = FADE * self.shift_square + size**2 * float(counts.shift_square)
+        sigma_angstrom = self.shift_sigma_angstrom
+        if sigma_angstrom > 0:
+            width = tree.shifts.width(square / images / size**2, level)
+            sigma_angstrom = size * max(width, LEAST_PX)
+        directions = FADE * self.counts + counts.views.cpu()
+        return Laws(sigma_angstrom, directions, square, images)
+
+
+@torch.no_grad()
+def learn(
+    laws: Laws,
+    stage: Stage,
+    generator: Callable[[Tensor], Tensor],
+    seed: int,
+    step: int,
+) -> Laws:
+    """Compare some images with volumes along the latent, and count.
+
+    Args:
+        laws: Of before.
+        stage: Gives images, noise and the laws that are in use.
+        generator: Maps latents (V, d) to volumes (V, D, D, D).
+        seed: Of the run.
+        step: Which time it is.
+
+    Returns:
+        The laws, the new counts in them.
+    """
+    simulator, sampler = stage.simulator, stage.sampler
+    latents = simulator.latent_prior.grid(VIEW_STEPS).to(sampler.device)
+    volumes = torch.cat([generator(latent[None]) for latent in latents])
+    weights = torch.full((len(latents),), 1 / len(latents)).to(volumes)
+    manifold = Manifold.separate(volumes, latents, weights)
+    views = simulator.imaging_prior.views
+    if views is not None:
+        manifold = manifold.seen_from(views)
+    last = min(HIGHEST, stage.box // 2 - 1)
+    sigma_px = laws.shift_sigma_angstrom / stage.pixel_size
+    tree = PoseTree().with_shifts(sigma_px, stage.box)
+    law = ImageLaw(stage.spectra.rim, stage.pixel_size, last)
+    draws = stream(seed, "laws/rows", step=step)
+    count = min(IMAGES, sampler.in_use)
+    index = torch.randint(sampler.in_use, (count,), generator=draws)
+    look = Examination(manifold, law, tree)
+    counts = look.count(sampler, sampler.rows(index), MOST_CELLS)
+    joined = laws.joined(counts, tree, look.level, stage.pixel_size)
+    return replace(joined, times=step)

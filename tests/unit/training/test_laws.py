@@ -1,0 +1,166 @@
+"""The laws of views and shifts, learned with the volumes."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from evaluation_phantoms import asymmetric_points, blobs
+from multicryogan.config import RunConfig
+from multicryogan.data.preprocess import Preprocessing
+from multicryogan.data.sampler import ImageSampler
+from multicryogan.imaging import ImagingParams, form_images
+from multicryogan.likelihood import PoseTree
+from multicryogan.likelihood.weighing import Counts
+from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
+from multicryogan.priors.views import CELLS, EVEN, view_directions
+from multicryogan.rng import Shard, stream
+from multicryogan.simulator import VIEW_STEPS, Simulator
+from multicryogan.training import Trainer
+from multicryogan.training.laws import FADE, Laws, learn
+from multicryogan.training.stage import Stage
+from refinement_data import Images
+from training_data import tiny_config, tiny_stack
+
+BOX, PIXEL_SIZE, IMAGES = 16, 5.0, 200
+POWER = 1.0  # of the noise: poses are plain
+LEARNED = {"imaging": {"views": "learned", "shift_sigma_angstrom": 4.0}}
+
+
+def still(latent: Tensor) -> Tensor:
+    """(V, D, D, D) one shape, whatever the latent."""
+    volume = blobs(BOX, asymmetric_points(BOX, 0))
+    return volume.expand(len(latent), -1, -1, -1)
+
+
+def north() -> ViewLaw:
+    """Views from above the equator."""
+    up = (view_directions(CELLS)[:, 2] > 0).float()[None]
+    return ViewLaw(up / up.sum())
+
+
+def stage_of(shift_sigma_angstrom: float, views: ViewLaw) -> Stage:
+    """Images under these laws, and a simulator that knows neither."""
+    drawn = ImagingPrior(None, shift_sigma_angstrom, 1, views)
+    params = drawn.sample(torch.zeros(1).long(), IMAGES, "data", 0)
+    one = ImagingParams(params.rotation, params.shift_angstrom)
+    clean = form_images(still(torch.zeros(1, 1)), one, PIXEL_SIZE)[0]
+    noise = torch.randn(clean.shape, generator=stream(0, "test/noise"))
+    images = clean + math.sqrt(POWER) * noise
+    preprocessing = Preprocessing(BOX, 1, 7.0, 1.0)
+    sampler = ImageSampler(Images(images.numpy()), preprocessing, 0, None)  # type: ignore[arg-type]
+    simulator = Simulator(
+        LatentPrior("segment", 1), ImagingPrior(None, 0.0, 0), PIXEL_SIZE, 0, Shard()
+    )
+    spectra = SimpleNamespace(rim=torch.full((1, BOX // 2 + 1), POWER))
+    parts = (BOX, PIXEL_SIZE, sampler, simulator, None, spectra, (1, 1))
+    return Stage(*parts)  # type: ignore[arg-type]
+
+
+def learned(stage: Stage, laws: Laws, times: int) -> Laws:
+    for number in range(1, times + 1):
+        laws = learn(laws, stage, still, 0, number)
+        stage = stage.under(laws.shift_sigma_angstrom, laws.views)
+    return laws
+
+
+@pytest.fixture(scope="module")
+def found() -> Laws:
+    """What was learned of shifts of 6 Å and views from the north."""
+    begun = Laws(3.0, torch.zeros(VIEW_STEPS, CELLS))
+    return learned(stage_of(6.0, north()), begun, 6)
+
+
+def test_the_width_of_the_shifts_is_learned(found: Laws) -> None:
+    assert found.shift_sigma_angstrom == pytest.approx(6.0, rel=0.1)
+
+
+def test_the_directions_of_view_are_learned(found: Laws) -> None:
+    """All lie in one half of the sphere, or where the prior and the blur put them."""
+    z = view_directions(CELLS)[:, 2]
+    directions = found.counts.sum(0) / found.counts.sum()
+    assert float(directions[z > -0.2].sum()) > 0.9
+    assert found.views is not None
+    share = found.views.mean(torch.ones(VIEW_STEPS))
+    assert float(share[z > 0].sum()) > 0.5 + 0.4 * found.images / (found.images + EVEN)
+
+
+def test_older_counts_fade() -> None:
+    tree, one = PoseTree().with_shifts(1.0, BOX), torch.ones(VIEW_STEPS, CELLS)
+    counts = Counts(one.sum(1), one, torch.tensor(50.0), 0.0, 20)
+    laws = Laws(5.0, 10 * one, shift_square=3_000.0, images=100.0)
+    joined = laws.joined(counts, tree, 1, PIXEL_SIZE)
+    assert joined.images == pytest.approx(FADE * 100 + 20)
+    assert joined.shift_square == pytest.approx(FADE * 3_000 + 25 * 50)
+    torch.testing.assert_close(joined.counts, (FADE * 10 + 1) * one)
+
+
+def test_centred_particles_stay_centred() -> None:
+    begun = Laws(0.0, torch.zeros(VIEW_STEPS, CELLS))
+    once = learned(stage_of(0.0, ViewLaw.uniform()), begun, 1)
+    assert once.shift_sigma_angstrom == 0
+
+
+def test_shifts_are_never_lost_altogether() -> None:
+    begun = Laws(3.0, torch.zeros(VIEW_STEPS, CELLS))
+    found = learned(stage_of(0.0, ViewLaw.uniform()), begun, 4)
+    assert 0 < found.shift_sigma_angstrom < 2
+
+
+def test_nothing_is_known_at_the_beginning() -> None:
+    laws = Laws.begun(RunConfig())
+    assert laws.views is None
+    assert laws.shift_sigma_angstrom == 0
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learn from few images, which say little."""
+    monkeypatch.setattr("multicryogan.training.laws.IMAGES", 4)
+
+
+def trainer_in(folder: Path, data: Path) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    config = tiny_config(LEARNED)
+    stack = tiny_stack(data)
+    return Trainer(config, stack, 1, folder, shard=Shard(), device="cpu")
+
+
+@pytest.mark.usefixtures("few")
+def test_a_resumed_run_goes_on_with_what_it_learned(tmp_path: Path) -> None:
+    straight = trainer_in(tmp_path / "a", tmp_path)
+    assert straight.train()
+    assert straight.laws.times > 0
+    first = trainer_in(tmp_path / "b", tmp_path)
+    update = first._update
+
+    def counted(shell: float) -> dict[str, float]:
+        metrics = update(shell)
+        first.is_stopping = first.step >= 9
+        return metrics
+
+    first._update = counted  # type: ignore[method-assign]
+    assert not first.train()
+    assert first.laws.times > 0
+    second = trainer_in(tmp_path / "b", tmp_path)
+    assert torch.equal(second.laws.counts, first.laws.counts)
+    assert second.train()
+    assert second.laws.shift_sigma_angstrom == straight.laws.shift_sigma_angstrom
+    ours, whole = (
+        cast(Tensor, torch.cat([p.flatten() for p in t.players.averaged.parameters()]))
+        for t in (second, straight)
+    )
+    assert torch.equal(ours, whole)
+
+
+@pytest.mark.usefixtures("few")
+def test_simulated_images_follow_what_was_learned(tmp_path: Path) -> None:
+    trainer = trainer_in(tmp_path / "a", tmp_path)
+    trainer.train()
+    prior = trainer.stage.simulator.imaging_prior
+    assert prior.views is not None
+    assert prior.shift_sigma_angstrom == trainer.laws.shift_sigma_angstrom != 4.0
