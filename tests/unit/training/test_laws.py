@@ -17,7 +17,7 @@ from multicryogan.imaging import ImagingParams, form_images
 from multicryogan.likelihood import PoseTree
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
-from multicryogan.priors.views import CELLS, EVEN, view_directions
+from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard, stream
 from multicryogan.simulator import VIEW_STEPS, Simulator
 from multicryogan.training import Trainer
@@ -86,7 +86,7 @@ def test_the_directions_of_view_are_learned(found: Laws) -> None:
     assert float(directions[z > -0.2].sum()) > 0.9
     assert found.views is not None
     share = found.views.mean(torch.ones(VIEW_STEPS))
-    assert float(share[z > 0].sum()) > 0.5 + 0.4 * found.images / (found.images + EVEN)
+    assert float(share[z > 0].sum()) > 0.55  # few images lean to uniform
 
 
 def test_older_counts_fade() -> None:
