@@ -15,6 +15,7 @@ from multicryogan.errors import InputError
 if TYPE_CHECKING:
     from multicryogan.inference import Refined
 
+VIEWS = "views.png"
 NOTHING_GIVEN = options.ParticleOptions()
 NOTHING_SET = RefineConfig()
 
@@ -33,12 +34,14 @@ def refine(
 
     Two halves of the particles are refined apart from a low-passed start. Writes maps
     of the conformations, unfiltered half maps, their correlation (fsc.csv), the
-    resolution that it tells (refine.json), and manifold.safetensors, which `assign`
-    reads. The same command goes on with a refinement that was stopped.
+    resolution that it tells (refine.json), from where the particles are seen
+    (views.csv, views.png), and manifold.safetensors, which `assign` reads. The same
+    command goes on with a refinement that was stopped.
     """
     from rich.progress import Progress
 
     from multicryogan import inference
+    from multicryogan.report import plot_views
     from multicryogan.training import load_snapshot
 
     check_settings(settings)
@@ -67,6 +70,8 @@ def refine(
             ),
             say=lambda line: bar.console.print(line, soft_wrap=True),
         )
+    manifold = found.state.manifold.to("cpu")
+    plot_views(manifold.views.weights, manifold.latents, output / VIEWS)
     if found.warning is not None:
         print(f"warning: {found.warning}")
     print(f"done: {output}; from the {found.start} start, {say_resolution(found)}")

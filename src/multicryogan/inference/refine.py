@@ -26,12 +26,13 @@ from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.priors import ViewLaw
+from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard
 from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
 from multicryogan.training.build import build_symmetry
 
-REPORT, CURVES = "refine.json", "fsc.csv"
+REPORT, CURVES, VIEWS = "refine.json", "fsc.csv", "views.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
 Report = Callable[[str, int, int], None]
 
@@ -269,6 +270,9 @@ def write_refined(
         table[f"conformation_{number:03d}"] = curve.corrected[shells].tolist()
     with whole_file(output / CURVES) as path:
         pd.DataFrame(table).to_csv(path, index=False, float_format="%.4f")
+    views = view_table(manifold)
+    with whole_file(output / VIEWS) as path:
+        pd.DataFrame(views).to_csv(path, index=False, float_format="%.4f")
     facts = {
         "start": refined.start,
         "held_out_log_likelihood_of_starts": refined.scores,
@@ -285,6 +289,19 @@ def write_refined(
     }
     with whole_file(output / REPORT) as path:
         path.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def view_table(manifold: Manifold) -> dict[str, Any]:
+    """List the density of views over uniform ones: direction, of all, of each."""
+    directions, views = view_directions(CELLS), manifold.views
+    table: dict[str, Any] = {
+        "rot_deg": torch.atan2(directions[:, 1], directions[:, 0]).rad2deg(),
+        "tilt_deg": directions[:, 2].clamp(-1, 1).acos().rad2deg(),
+        "all": CELLS * views.mean(manifold.weights),
+    }
+    for number, weights in enumerate(views.weights, start=1):
+        table[f"conformation_{number:03d}"] = CELLS * weights
+    return {name: column.tolist() for name, column in table.items()}
 
 
 def _begin(

@@ -40,6 +40,8 @@ from multicryogan.inference.refinement import State
 from multicryogan.io import ParticleStack, half_sets, read_particles
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
+from multicryogan.priors.views import CELLS, view_cells
+from multicryogan.rotations import euler_to_matrix
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import build_generator
 from refinement_data import Known
@@ -144,7 +146,28 @@ def test_all_files_are_there(whole: tuple[Path, Refined, list[str]]) -> None:
         for number in (1, 2)
         for kind in ("", "_half1_unfil", "_half2_unfil")
     }
-    assert names == maps | {"fsc.csv", "refine.json", MANIFOLD, "checkpoints"}
+    tables = {"fsc.csv", "refine.json", "views.csv"}
+    assert names == maps | tables | {MANIFOLD, "checkpoints"}
+
+
+def test_views_are_listed_beside_uniform_ones(
+    whole: tuple[Path, Refined, list[str]],
+) -> None:
+    folder, refined, _ = whole
+    table = pd.read_csv(folder / "views.csv")
+    views = refined.state.manifold.views
+    assert list(table.columns[:3]) == ["rot_deg", "tilt_deg", "all"]
+    assert len(views.weights) == 2  # of the two conformations
+    for number, weights in enumerate(views.weights, start=1):
+        listed = table[f"conformation_{number:03d}"]
+        np.testing.assert_allclose(listed, CELLS * weights, atol=1e-4)
+    assert table["all"].mean() == pytest.approx(1, abs=1e-3)
+    rotation = euler_to_matrix(
+        torch.tensor(table["rot_deg"].to_numpy()),
+        torch.tensor(table["tilt_deg"].to_numpy()),
+        torch.zeros(CELLS).double(),
+    )
+    assert view_cells(rotation).tolist() == list(range(CELLS))
 
 
 def read_map(path: Path) -> Tensor:
