@@ -46,6 +46,9 @@ class GeneratorConfig:
 
     kind: Literal["components", "cnn", "volume"] = "components"
     """components: mean and motions; cnn: 3D network; volume: one map (CryoGAN)."""
+    start_map: Annotated[str, Parameter(name=["--start-map", "start-map"])] = ""
+    """Map (.mrc) to start from, low-passed, in place of a rough ball; if the particle
+    file holds poses, they refer to it and say how often each side is seen."""
     components: int = 5
     """Number of linear components of the motion."""
     hidden: int = 64

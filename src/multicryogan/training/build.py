@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from math import inf, nextafter
 
 import torch
+from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
@@ -59,8 +60,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
 COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
 
 
-def build_generator(config: RunConfig, box: int) -> Generator:
-    """Make the generator of a run at `box`, with its random start."""
+def build_generator(
+    config: RunConfig, box: int, start: Tensor | None = None
+) -> Generator:
+    """Make the generator of a run at `box`, from a rough ball or voxels of a map."""
     shape, symmetry = config.generator, build_symmetry(config)
     draws = stream(config.train.seed, "start")
     if shape.kind == "cnn":
@@ -69,11 +72,12 @@ def build_generator(config: RunConfig, box: int) -> Generator:
             return ConvolutionGenerator(
                 endpoints * shape.endpoint_range, shape.channels, symmetry
             )
-    mean = gaussian_blob(box, draws)
+    ball = gaussian_blob(box, draws)
+    mean = ball if start is None else start
     if shape.kind == "volume":
         return VolumeGenerator(mean, symmetry)
     motions = [gaussian_blob(box, draws) for _ in range(shape.components)]
-    uneven = torch.stack([m - mean for m in motions])
+    uneven = torch.stack([m - ball for m in motions])
     with seeded(config.train.seed, "weights/generator"):
         return ComponentGenerator(
             mean,
@@ -163,6 +167,10 @@ def _rules_of_cnn(config: RunConfig) -> tuple[tuple[bool, str], ...]:
         (
             is_cnn and config.latent.kind != "segment",
             f"generator.kind cnn needs latent.kind segment, not {config.latent.kind}",
+        ),
+        (
+            is_cnn and config.generator.start_map != "",
+            "generator.kind cnn cannot start from a map; leave --start-map away",
         ),
         (
             is_cnn and config.train.coarse_share > 0,

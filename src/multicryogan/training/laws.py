@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
+from multicryogan.io import ParticleStack
 from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ViewLaw
@@ -24,6 +25,7 @@ from multicryogan.priors.views import CELLS
 from multicryogan.rng import stream
 from multicryogan.simulator import VIEW_STEPS
 from multicryogan.training.stage import Stage
+from multicryogan.training.warm import file_directions
 
 IMAGES = 500  # compared at once
 FADE = 0.9  # of older counts
@@ -52,10 +54,16 @@ class Laws:
     times: int = 0
 
     @staticmethod
-    def begun(config: RunConfig) -> Laws:
-        """Start from the settings, with no directions counted."""
+    def begun(config: RunConfig, stack: ParticleStack) -> Laws:
+        """Start from the settings; beside a map, with the directions of the file."""
         rows = VIEW_STEPS**config.latent.dimensions
-        return Laws(config.imaging.shift_sigma_angstrom, torch.zeros(rows, CELLS))
+        sigma = config.imaging.shift_sigma_angstrom
+        known = file_directions(stack) if config.generator.start_map else None
+        if known is None:
+            return Laws(sigma, torch.zeros(rows, CELLS))
+        counts = (known / rows).expand(rows, -1).clone()
+        images = float(known.sum())
+        return Laws(sigma, counts, 2 * images * sigma**2, images)
 
     @property
     def views(self) -> ViewLaw | None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.view import Views
 from multicryogan.errors import InputError
-from multicryogan.io import ParticleStack
+from multicryogan.io import ParticleStack, read_volume
+from multicryogan.networks import Generator
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
@@ -27,6 +28,7 @@ from multicryogan.training.schedule import Schedule
 from multicryogan.training.stage import Stage, open_stage, starting_scale
 from multicryogan.training.state import load_checkpoint, save_checkpoint, save_snapshot
 from multicryogan.training.steps import discriminator_step, generator_step
+from multicryogan.training.warm import start_voxels
 
 PREVIEW_VOLUMES = 3
 REMEDY = "earlier checkpoints are untouched, lower the learning rates and start again"
@@ -73,7 +75,7 @@ class Trainer:
         self.schedule = Schedule(config)
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
         self.is_stopping = False
-        self.laws = Laws.begun(config)
+        self.laws = Laws.begun(config, stack)
         state = None if run is None else load_checkpoint(run, device)
         if state is None:
             self._start()
@@ -228,13 +230,22 @@ class Trainer:
         self.players.open_band(self.schedule.shell(progress))
 
     def _start(self) -> None:
-        """Begin a run: a rough ball as strong as the signal, and its opponent."""
+        """Begin a run: a rough ball, or a map, as strong as the signal."""
         self._open_stage(0)
-        generator = build_generator(self.config, self.stage.box).to(self.device)
+        generator = self._first_generator().to(self.device)
         generator.scale.fill_(starting_scale(self.stage, generator))
         opponent = make_opponent(self.config, self.stage)
         self.players = Players(self.config, generator, generator, opponent, self.device)
         self._warm_up()
+
+    def _first_generator(self) -> Generator:
+        """Make the generator of a new run, from the map that is given, if any."""
+        path, box = self.config.generator.start_map, self.stage.box
+        if not path:
+            return build_generator(self.config, box)
+        field = box * self.stage.pixel_size
+        voxels = start_voxels(read_volume(path), box, field)
+        return build_generator(self.config, box, voxels)
 
     def _next_stage(self) -> None:
         """Go on at a finer box with both players as they are."""

@@ -112,7 +112,7 @@ def test_shifts_are_never_lost_altogether() -> None:
 
 
 def test_nothing_is_known_at_the_beginning() -> None:
-    laws = Laws.begun(RunConfig())
+    laws = Laws.begun(RunConfig(), stage_of(0.0, ViewLaw.uniform()).sampler.stack)
     assert laws.views is None
     assert laws.shift_sigma_angstrom == 0
 

@@ -1,0 +1,78 @@
+"""Start from what is known: a map, and the poses of the particle file with it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from multicryogan.errors import InputError
+from multicryogan.fourier import frequency_radius, resampling_matrix
+from multicryogan.io import ParticleStack, Volume
+from multicryogan.networks.blocks import KNEE_SHELL, gaussian_blob
+from multicryogan.priors.views import CELLS, view_cells
+from multicryogan.rng import stream
+
+SHELL = 5  # a map is low-passed there: finer detail has to come from the particles
+TRUSTED = 2_000.0  # particles that the poses of a file count as, at most
+RIM = 0.9  # radius, of half the box, outside which a map is background
+
+
+def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
+    """Turn a map into voxels that a generator starts from.
+
+    Args:
+        volume: Map of the molecule, protein positive, of any box and voxel size.
+        box: Side D of the generator.
+        field_angstrom: Side of the images in Å.
+
+    Returns:
+        (D, D, D) free voxels, as large as those of the rough ball that is taken
+        otherwise; `Generator.shaped` makes the low-passed map of them.
+
+    Raises:
+        InputError: The map has fewer voxels than the generator in its field of view,
+            or is empty.
+    """
+    count, side = volume.values.shape[-1], field_angstrom / volume.voxel_size
+    if side < box:
+        raise InputError(
+            f"the starting map has voxels of {volume.voxel_size:g} Å, {side:.0f} of "
+            f"them across the images; {box} are needed: give a map of finer voxels"
+        )
+    wide = max(count, 2 * math.ceil(side / 2))
+    before = wide // 2 - count // 2
+    ends = (before, wide - count - before) * 3
+    level = volume.values[_outside(count)].median()
+    padded = functional.pad(volume.values - level, ends)
+    matrix = resampling_matrix(wide, box, wide / side)
+    map_ = torch.einsum("az,by,cx,zyx->abc", matrix, matrix, matrix, padded)
+    spectrum = torch.fft.rfftn(map_)
+    radius = frequency_radius(box, 3, like=map_)
+    free = spectrum * (radius <= SHELL) * (1 + (radius / KNEE_SHELL).square())
+    voxels: Tensor = torch.fft.irfftn(free, s=(box,) * 3)
+    if float(voxels.norm()) == 0:
+        raise InputError("the starting map is empty; give another")
+    usual = float(gaussian_blob(box, stream(0, "start")).norm())
+    return voxels * (usual / float(voxels.norm()))
+
+
+def file_directions(stack: ParticleStack) -> Tensor | None:
+    """(K,) how often the poses of a file look from each direction; None without.
+
+    They say the same as `TRUSTED` particles do, so that others can overrule them.
+    """
+    rotation = stack.rotations()
+    if rotation is None:
+        return None
+    counts = view_cells(rotation).bincount(minlength=CELLS).float()
+    return counts * min(1.0, TRUSTED / len(rotation))
+
+
+def _outside(box: int) -> Tensor:
+    """(D, D, D) whether voxels lie outside the sphere of the rim."""
+    axis = (torch.arange(box) - box // 2).float()
+    square = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
+    return square.sqrt() > RIM * box / 2

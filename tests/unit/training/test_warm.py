@@ -1,0 +1,133 @@
+"""Starts from a map, and from the poses of the particle file."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from multicryogan.errors import InputError
+from multicryogan.fourier import frequency_radius
+from multicryogan.io import ParticleStack, Volume, write_volume
+from multicryogan.priors.views import CELLS, view_cells
+from multicryogan.rng import Shard
+from multicryogan.rotations import super_fibonacci
+from multicryogan.simulator import VIEW_STEPS
+from multicryogan.training import Trainer
+from multicryogan.training.build import build_generator
+from multicryogan.training.laws import Laws
+from multicryogan.training.warm import (
+    SHELL,
+    TRUSTED,
+    file_directions,
+    start_voxels,
+)
+from training_data import tiny_config, tiny_stack
+
+FIELD = 160.0  # Å, of the images
+PLACE, WIDTH = (20.0, -12.0, 8.0), 16.0  # of a Gaussian, (x, y, z) in Å
+
+
+def gaussian(box: int, voxel_size: float) -> Tensor:
+    axis = voxel_size * (torch.arange(box, dtype=torch.float64) - box // 2)
+    x, y, z = ((-0.5 * ((axis - at) / WIDTH).square()).exp() for at in PLACE)
+    return (z[:, None, None] * y[:, None] * x).float()
+
+
+def low_passed(volume: Tensor) -> Tensor:
+    spectrum = torch.fft.rfftn(volume)
+    kept = frequency_radius(len(volume), 3, like=volume) <= SHELL
+    passed: Tensor = torch.fft.irfftn(spectrum * kept, s=volume.shape)
+    return passed
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("box", "voxel_size"), [(80, 2.0), (81, 2.0), (50, 2.5), (100, 2.5), (61, 3.1)]
+)
+@pytest.mark.parametrize("level", [0.0, 7.0])
+def test_a_map_of_any_box_is_the_start_at_its_place(
+    box: int, voxel_size: float, level: float
+) -> None:
+    volume = Volume(3 * gaussian(box, voxel_size) + level, voxel_size)
+    voxels = start_voxels(volume, 16, FIELD)
+    generator = build_generator(tiny_config(), 16, voxels)
+    made = generator.shaped(voxels)
+    expected = low_passed(gaussian(16, FIELD / 16))
+    assert correlation(made, expected) > 0.995
+
+
+def test_a_map_of_voxels_too_coarse_is_refused() -> None:
+    with pytest.raises(InputError, match=r"20 Å, 8 of them .* 16 are needed: give"):
+        start_voxels(Volume(gaussian(12, 20.0), 20.0), 16, FIELD)
+
+
+def test_an_empty_map_is_refused() -> None:
+    with pytest.raises(InputError, match="empty"):
+        start_voxels(Volume(torch.ones(40, 40, 40), 4.0), 16, FIELD)
+
+
+def test_a_run_begins_with_the_map(tmp_path: Path) -> None:
+    write_volume(tmp_path / "map.mrc", gaussian(80, 2.0), 2.0)
+    changes = {"generator": {"start_map": str(tmp_path / "map.mrc")}}
+    stack = tiny_stack(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    trainer = Trainer(tiny_config(changes), stack, 1, run, shard=Shard(), device="cpu")
+    generator = trainer.players.generator
+    generator.open_band(16.0)
+    generator.open_motion(0)
+    with torch.no_grad():
+        volume = generator(torch.tensor([[0.5]]))[0]
+    assert correlation(volume, low_passed(gaussian(16, 10.0))) > 0.97
+
+
+class WithPoses:
+    """A particle file that holds poses."""
+
+    def __init__(self, count: int) -> None:
+        every = super_fibonacci(20 * count)
+        self.poses = every[every[:, 2, 2] > 0.5][:count]
+
+    def rotations(self) -> Tensor:
+        """(N, 3, 3)."""
+        return self.poses
+
+
+def with_poses(count: int) -> ParticleStack:
+    return WithPoses(count)  # type: ignore[return-value]
+
+
+def test_directions_of_a_file_are_those_of_its_poses() -> None:
+    stack = with_poses(500)
+    found = file_directions(stack)
+    rotation = stack.rotations()
+    assert found is not None
+    assert rotation is not None
+    assert found.sum() == 500
+    assert torch.equal(found, view_cells(rotation).bincount(minlength=CELLS).float())
+
+
+def test_poses_of_many_particles_can_be_overruled() -> None:
+    found = file_directions(with_poses(5_000))
+    assert found is not None
+    assert float(found.sum()) == pytest.approx(TRUSTED)
+
+
+def test_poses_count_beside_a_map_alone() -> None:
+    config = tiny_config({"imaging": {"shift_sigma_angstrom": 3.0}})
+    assert Laws.begun(config, with_poses(300)).views is None
+    generator = replace(config.generator, start_map="map.mrc")
+    laws = Laws.begun(replace(config, generator=generator), with_poses(300))
+    assert laws.counts.shape == (VIEW_STEPS, CELLS)
+    assert float(laws.counts.sum()) == pytest.approx(300)
+    assert math.sqrt(laws.shift_square / laws.images / 2) == pytest.approx(3.0)
+
+
+def test_a_file_without_poses_says_nothing(tmp_path: Path) -> None:
+    assert file_directions(tiny_stack(tmp_path)) is None
