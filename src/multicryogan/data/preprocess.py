@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 from multicryogan.errors import InputError
@@ -21,7 +22,7 @@ _CENTRE = 0.4  # contrast is read inside this share of half the box ...
 _RIM = (0.8, 1.0)  # ... against this ring
 _CONTRAST_ROWS = 2_000
 _CONTRAST_BLOCK = 64  # images in memory at once
-_CLEAR_EVIDENCE = 3.0  # z-score
+_CLEAR_EVIDENCE = 3.0  # z-score of many images; more is asked of few
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ def background_mask(preprocessing: Preprocessing) -> Tensor:
 def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contrast:
     """Tell white from dark protein: the mean of the centre against that of the rim.
 
-    Without clear evidence (z-score below 3) protein is taken as white, as RELION
+    Without clear evidence (z-score below 3, or the like of few images) protein is
+    taken as white, as RELION
     extracts it.
 
     Args:
@@ -192,8 +194,14 @@ def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contras
     evidence = 0.0
     if count > 1 and difference.std() > 0:
         evidence = float(difference.mean() / difference.std() * math.sqrt(count))
-    sign = -1 if evidence <= -_CLEAR_EVIDENCE else 1
+    sign = -1 if evidence <= -_clear_evidence(count) else 1
     return Contrast(sign, evidence, _contrast_text(sign, evidence, count))
+
+
+def _clear_evidence(count: int) -> float:
+    """Student's t of so many images that is as rare as the z-score of many."""
+    freedom = max(count - 1, 1)
+    return float(stdtrit(freedom, ndtr(_CLEAR_EVIDENCE)))
 
 
 def _centre_minus_rim(images: Tensor) -> Tensor:
@@ -209,7 +217,7 @@ def _centre_minus_rim(images: Tensor) -> Tensor:
 def _contrast_text(sign: int, evidence: float, count: int) -> str:
     """One line that says what was found and what to do when it is not clear."""
     measured = f"centre against rim of {count} images: z = {evidence:+.1f}"
-    if abs(evidence) < _CLEAR_EVIDENCE:
+    if abs(evidence) < _clear_evidence(count):
         return f"contrast unclear ({measured}); taken as white, set it if it is dark"
     return f"{'white' if sign > 0 else 'dark'} protein ({measured})"
 

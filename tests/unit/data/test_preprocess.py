@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from multicryogan.data import (
 )
 from multicryogan.errors import InputError
 from multicryogan.io import read_particles, write_stack
+from multicryogan.rng import stream
 
 FLOAT = torch.float64
 
@@ -219,6 +221,16 @@ def test_contrast_without_evidence_is_taken_as_white(tmp_path: Path) -> None:
     found = detect_contrast(read_particles(blobs(tmp_path / "a.mrcs", -0.005)))
     assert found.sign == 1
     assert "unclear" in found.text
+
+
+def test_two_images_of_noise_seldom_claim_a_contrast(tmp_path: Path) -> None:
+    """A z-score of 3 would be reached by one pair in five."""
+    noise = torch.randn(400, 32, 32, generator=stream(0, "test/pairs"))
+    write_stack(tmp_path / "noise.mrcs", noise, 4.0)
+    stack = read_particles(tmp_path / "noise.mrcs")
+    rows = [stack.select(np.arange(i, i + 2)) for i in range(0, 400, 2)]
+    claims = sum("unclear" not in detect_contrast(pair).text for pair in rows)
+    assert claims <= 3
 
 
 def test_the_evidence_is_a_z_score(tmp_path: Path) -> None:
