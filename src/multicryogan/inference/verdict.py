@@ -15,7 +15,7 @@ from multicryogan.io import ParticleStack, whole_file
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import super_fibonacci
-from multicryogan.training import load_snapshot, open_stage
+from multicryogan.training import load_snapshot, load_views, open_stage
 
 VERDICT = "verdict.json"
 BOX = 16  # false optima show at low resolution, where poses are few
@@ -38,6 +38,7 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
     """
     generator, config, _ = load_snapshot(run)
     stage = open_stage(config, stack, sign, min(BOX, generator.box), Shard(), "cpu")
+    stage = stage.under(config.imaging.shift_sigma_angstrom, load_views(run))
     held_out = stage.sampler.held_out()
     if not stage.view.shows_ctf:
         return "not judged: the defocus of each image is not known"

@@ -6,6 +6,7 @@ from multicryogan.training.stage import Stage, open_stage
 from multicryogan.training.state import (
     load_checkpoint,
     load_snapshot,
+    load_views,
     save_checkpoint,
 )
 from multicryogan.training.trainer import Preview, Trainer, TrainingError
@@ -19,6 +20,7 @@ __all__ = [
     "forecast",
     "load_checkpoint",
     "load_snapshot",
+    "load_views",
     "open_stage",
     "save_checkpoint",
     "train",

@@ -14,11 +14,13 @@ from torch import Tensor
 from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.networks import Generator
+from multicryogan.priors import ViewLaw
 from multicryogan.tables import to_dict
 from multicryogan.training.build import build_generator
 
 KEPT_CHECKPOINTS = 3
 SNAPSHOT = "snapshot.safetensors"
+VIEWS = "law.views"
 
 
 def save_checkpoint(run: Path, state: dict[str, Any]) -> Path:
@@ -79,9 +81,21 @@ def load_checkpoint(run: Path, device: str) -> dict[str, Any] | None:
 
 
 def save_snapshot(
-    run: Path, generator: Generator, config: RunConfig, pixel_size: float
+    run: Path,
+    generator: Generator,
+    config: RunConfig,
+    pixel_size: float,
+    views: ViewLaw | None = None,
 ) -> None:
-    """Write the averaged generator as users share it: tensors and a text header."""
+    """Write the averaged generator as users share it: tensors and a text header.
+
+    Args:
+        run: Run folder.
+        generator: Averaged.
+        config: Resolved, its width of shifts as it was learned.
+        pixel_size: Å per voxel.
+        views: Law of the directions of view, if one was learned.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -91,6 +105,8 @@ def save_snapshot(
         "voxel_size": repr(pixel_size),
     }
     tensors = {k: v.detach().contiguous() for k, v in generator.state_dict().items()}
+    if views is not None:
+        tensors[VIEWS] = views.weights.cpu().contiguous()
     path = run / SNAPSHOT
     temporary = path.with_suffix(".tmp")
     try:
@@ -122,7 +138,8 @@ def load_snapshot(run: Path) -> tuple[Generator, RunConfig, float]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if name != VIEWS]  # noqa: SIM118
+            tensors: dict[str, Tensor] = {k: file.get_tensor(k) for k in names}
         config = run_config(json.loads(header["config"]))
         box, voxel_size = int(header["box"]), float(header["voxel_size"])
     except (SafetensorError, KeyError, ValueError) as error:
@@ -136,3 +153,12 @@ def load_snapshot(run: Path) -> tuple[Generator, RunConfig, float]:
             "multicryogan wrote it; train again"
         ) from None
     return generator.eval(), config, voxel_size
+
+
+def load_views(run: Path) -> ViewLaw | None:
+    """Read the law of views of a run that `load_snapshot` reads; None: uniform."""
+    from safetensors import safe_open
+
+    with safe_open(run / SNAPSHOT, "pt") as file:
+        has_views = VIEWS in file.keys()  # noqa: SIM118
+        return ViewLaw(file.get_tensor(VIEWS)) if has_views else None

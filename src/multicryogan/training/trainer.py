@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -145,8 +146,16 @@ class Trainer:
             **self.players.state(),
         }
         save_checkpoint(self.run, state)
+        prior = self.stage.simulator.imaging_prior
+        imaging = dataclasses.replace(
+            self.config.imaging, shift_sigma_angstrom=prior.shift_sigma_angstrom
+        )
         save_snapshot(
-            self.run, self.players.averaged, self.config, self.stage.pixel_size
+            self.run,
+            self.players.averaged,
+            dataclasses.replace(self.config, imaging=imaging),
+            self.stage.pixel_size,
+            prior.views,
         )
 
     def preview(self, progress: float) -> None:

@@ -73,6 +73,9 @@ def claim(monkeypatch: pytest.MonkeyPatch, stopped: Path) -> Claim:
         monkeypatch.setattr(
             "multicryogan.inference.verdict.load_snapshot", lambda run: found
         )
+        monkeypatch.setattr(
+            "multicryogan.inference.verdict.load_views", lambda run: None
+        )
 
     return put
 

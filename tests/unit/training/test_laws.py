@@ -20,7 +20,7 @@ from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard, stream
 from multicryogan.simulator import VIEW_STEPS, Simulator
-from multicryogan.training import Trainer
+from multicryogan.training import Trainer, load_snapshot, load_views
 from multicryogan.training.laws import FADE, Laws, learn
 from multicryogan.training.stage import Stage
 from refinement_data import Images
@@ -164,3 +164,15 @@ def test_simulated_images_follow_what_was_learned(tmp_path: Path) -> None:
     prior = trainer.stage.simulator.imaging_prior
     assert prior.views is not None
     assert prior.shift_sigma_angstrom == trainer.laws.shift_sigma_angstrom != 4.0
+    views, config = load_views(trainer.run), load_snapshot(trainer.run)[1]
+    assert views is not None
+    assert torch.equal(views.weights, prior.views.weights)
+    assert config.imaging.shift_sigma_angstrom == prior.shift_sigma_angstrom
+
+
+def test_a_run_of_uniform_views_tells_no_other(tmp_path: Path) -> None:
+    config = tiny_config({"train": {"images": 4}})
+    stack = tiny_stack(tmp_path)
+    trainer = Trainer(config, stack, 1, tmp_path, shard=Shard(), device="cpu")
+    trainer.train()
+    assert load_views(tmp_path) is None
