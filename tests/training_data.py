@@ -23,7 +23,6 @@ SIGMA_PX = 1.5
 
 TINY: dict[str, Any] = {
     "data": {"box": 32, "contrast": "white"},
-    "imaging": {"views": "uniform"},  # learning takes a second each time
     "generator": {"components": 2, "hidden": 8, "channels": 2},
     "discriminator": {
         "templates": 4,

@@ -86,9 +86,9 @@ class ImagingConfig:
     shift_sigma_angstrom: float = 0.0
     """Standard deviation of the in-plane shifts of the particles in Å to begin with:
     it is learned. 0: particles are centred."""
-    views: Literal["learned", "uniform"] = "learned"
-    """Whether directions of view are weighed as the particles show, for each part of
-    the latent, or taken as equally likely."""
+    views: Literal["uniform", "learned"] = "uniform"
+    """Whether directions of view are taken as equally likely, or weighed as the
+    particles show, for each part of the latent."""
     defocus_um: tuple[float, float] = (0.0, 0.0)
     """Range to draw the defocus from, in µm; 0 0: from the particles' own rows."""
     noise_source: Literal["rim", "white"] = "rim"

@@ -17,6 +17,7 @@ from multicryogan.inference.symmetric import in_all_poses, rotated_sum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.maximisation import Sums, to_spectrum
+from multicryogan.likelihood.weighing import Counts
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group, random_rotations
 from refinement_data import BOX, correlation, images_of, refinement
@@ -72,7 +73,7 @@ def test_sums_are_those_of_all_symmetric_poses(group: str) -> None:
         precision = torch.zeros(box * box * (box // 2 + 1), 1)
         slicer.insert(values.repeat(times, 1, 1), rotation, gradient)
         slicer.insert_nearest(seen.repeat(times, 1, 1), rotation, precision)
-        return Sums(gradient, precision, torch.ones(1), torch.ones(1, 1))
+        return Sums(gradient, precision, no_counts(1))
 
     group_poses = rotation @ point_group(group).float()[:, None]
     every = sums_at(group_poses.flatten(0, 1), len(group_poses))
@@ -85,13 +86,16 @@ def test_sums_are_those_of_all_symmetric_poses(group: str) -> None:
     assert relative(step, slicer.transpose_table(every.gradient)) < 1e-4
 
 
+def no_counts(conformations: int) -> Counts:
+    weights = torch.zeros(conformations)
+    return Counts(weights, weights[:, None], torch.zeros(()))
+
+
 def drawn_sums() -> Sums:
     """Sums of a mean and a motion."""
     draws = stream(0, "sums")
     precision = torch.rand(BOX * BOX * (BOX // 2 + 1), 3, generator=draws)
-    return Sums(
-        torch.randn(5, 4, generator=draws), precision, torch.ones(2), torch.ones(2, 1)
-    )
+    return Sums(torch.randn(5, 4, generator=draws), precision, no_counts(2))
 
 
 def test_a_free_motion_keeps_its_sums_apart_from_the_mean() -> None:
