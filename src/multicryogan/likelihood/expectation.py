@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -94,8 +95,9 @@ class Examination:
         cells, images = cells.first(taken), images.first(taken)
         found = search(cells, images, scorer, self.tree)
         placement = place(found, self.manifold.latents, self.manifold.weights)
-        for _ in weigh(counts, cells, images, scorer, self.tree, found, placement):
-            pass
+        parts = weigh(counts, cells, images, scorer, self.tree, found, placement)
+        for _, weighed in parts:
+            deque(weighed, maxlen=0)
         return counts
 
     def _scorer(self, box: int) -> Scorer:

@@ -66,8 +66,10 @@ def weigh(
     tree: PoseTree,
     found: PosePosterior,
     placement: Placement,
-) -> Iterator[tuple[Division, list[Weighed]]]:
-    """Yield the posterior weights of some cells at a time, and count them.
+) -> Iterator[tuple[Division, Iterator[Weighed]]]:
+    """Yield some cells at a time with their posterior weights, which are counted.
+
+    The weights of a cell are made, and counted, as they are taken.
 
     Args:
         counts: Changed in place.
@@ -84,18 +86,20 @@ def weigh(
     evidence = placement.log_likelihood.to(prior)[rows.image]
     distance = rows.shift_px.square().sum(1).to(prior)
     offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
-    for division in divide(cells, own_rows, scorer, tree):
-        parts, mass = [], []
+
+    def weigh_cells(division: Division) -> Iterator[Weighed]:
+        directions = view_cells(division.rotation)
         for own, row, slices in division.cells():
             factors = rows.factors(images, row)
             weight = scorer.log_ratios(factors, slices)
             weight += division.log_prior[own]
             weight.add_(offset[row][:, None]).exp_()
-            mass.append(weight.sum(0))
+            counts.views.index_add_(1, directions[own], weight.sum(0).T)
             counts.shift_square += weight.sum((1, 2)) @ distance[row]
-            parts.append((factors, weight))
-        counts.views.index_add_(1, view_cells(division.rotation), torch.cat(mass).T)
-        yield division, parts
+            yield factors, weight
+
+    for division in divide(cells, own_rows, scorer, tree):
+        yield division, weigh_cells(division)
     counts.weights += placement.conformation_weight.sum(0)
     counts.log_likelihood += float(placement.log_likelihood.double().sum())
     counts.images += len(images)

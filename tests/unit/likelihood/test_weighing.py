@@ -64,8 +64,8 @@ def counted(
     cells = likely_cells(factors, model, tree, LEVEL)
     found = search(cells, factors, scorer, tree)
     placed = place(found, model.latents, model.weights)
-    for _ in weigh(counts, cells, factors, scorer, tree, found, placed):
-        pass
+    for _, cell in weigh(counts, cells, factors, scorer, tree, found, placed):
+        assert all(len(weight) > 0 for _, weight in cell)
     return counts, placed.log_likelihood
 
 
