@@ -48,7 +48,9 @@ def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
     level = volume.values[_outside(count)].median()
     padded = functional.pad(volume.values - level, ends)
     matrix = resampling_matrix(wide, box, wide / side)
-    map_ = torch.einsum("az,by,cx,zyx->abc", matrix, matrix, matrix, padded)
+    map_ = padded
+    for _ in range(3):  # each puts the first axis last
+        map_ = torch.tensordot(map_, matrix, dims=([0], [1]))
     spectrum = torch.fft.rfftn(map_)
     radius = frequency_radius(box, 3, like=map_)
     free = spectrum * (radius <= SHELL) * (1 + (radius / KNEE_SHELL).square())
