@@ -62,12 +62,13 @@ def check(
     stack = options.open_particles(particles, given)
     report = check_particles(stack, run.data)
     if not report.problems:
+        sign, _ = options.contrast_sign(stack, run.data.contrast)
         if picture is not None:
-            draw_picture(stack, run, picture)
+            draw_picture(stack, sign, run, picture)
         if trial_seconds > 0:
-            report = try_training(report, run, stack, where, trial_seconds)
+            report = try_training(report, run, stack, sign, where, trial_seconds)
         if against_truth is not None:
-            report = compare_with_truth(report, run, stack, against_truth)
+            report = compare_with_truth(report, run, stack, sign, against_truth)
     elif picture is not None:
         note = "no picture was drawn: first put right what would spoil a run"
         report = replace(report, notes=(*report.notes, note))
@@ -75,24 +76,27 @@ def check(
     return SPOILED if report.problems else 0
 
 
-def draw_picture(stack: ParticleStack, run: RunConfig, path: Path) -> None:
+def draw_picture(stack: ParticleStack, sign: int, run: RunConfig, path: Path) -> None:
     """Draw what was measured."""
     from multicryogan.data import portray
     from multicryogan.report.portrait import plot_portrait
 
-    sign, _ = options.contrast_sign(stack, run.data.contrast)
     plot_portrait(portray(stack, run.data, sign), path)
 
 
 def try_training(
-    report: Report, run: RunConfig, stack: ParticleStack, device: str, seconds: float
+    report: Report,
+    run: RunConfig,
+    stack: ParticleStack,
+    sign: int,
+    device: str,
+    seconds: float,
 ) -> Report:
     """Add how fast a run would be, or that it breaks down at once."""
     import numpy as np
 
     from multicryogan.training import TrainingError, forecast
 
-    sign, _ = options.contrast_sign(stack, run.data.contrast)
     few = np.unique(np.linspace(0, len(stack) - 1, TRIED).round().astype(np.int64))
     try:
         found = forecast(run, stack.select(few), sign, device, seconds)
@@ -134,7 +138,7 @@ def _rounded(number: float) -> str:
 
 
 def compare_with_truth(
-    report: Report, run: RunConfig, stack: ParticleStack, folder: Path
+    report: Report, run: RunConfig, stack: ParticleStack, sign: int, folder: Path
 ) -> Report:
     """Print spectra beside those of the true maps; return the report with a verdict."""
     from multicryogan.synthetic import read_truth
@@ -150,7 +154,6 @@ def compare_with_truth(
             f"{true_field:.1f} Å; give the truth of these particles"
         )
     run = replace(run, imaging=ImagingConfig(truth.config.shift_sigma_angstrom))
-    sign, _ = options.contrast_sign(stack, run.data.contrast)
     for box in Schedule(run).boxes:
         found = measure_mismatch(run, stack, sign, truth.maps, truth.map_weights, box)
         print("\n".join(found.table()), end="\n\n")

@@ -253,12 +253,7 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
         page.fact("noise and signal", "too few images to measure")
         return
     box = settings.box
-    preprocessing = Preprocessing(
-        box=box,
-        sign=sign,
-        background_radius_px=settings.background_radius * box / 2,
-        window_edge_px=settings.window_edge_px,
-    )
+    preprocessing = Preprocessing.of(settings, box, sign)
     power = measure_power(stack, preprocessing, SAMPLE)
     spectra = power.spectra()
     page.fact("noise", _noise_line(spectra))

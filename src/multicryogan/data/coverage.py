@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.data.preprocess import spread_rows
 from multicryogan.imaging import CTFParams, ctf
 
 POINTS = 400  # frequencies: ten between zeros of 3 µm at 4 Å
@@ -62,7 +63,7 @@ def measure_coverage(optics: CTFParams, resolution: float) -> Coverage:
     """
     particles = len(optics.voltage_kv)
     count = min(MOST, particles)
-    rows = ((torch.arange(count) + 0.5) * particles / count).long()
+    rows = spread_rows(particles, count)
     frequency = torch.linspace(0, 1 / resolution, POINTS)
     angle = torch.arange(AZIMUTHS) * torch.pi / AZIMUTHS
     direction = torch.stack((angle.sin(), angle.cos()), dim=-1)[:, None]

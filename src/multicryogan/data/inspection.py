@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from multicryogan.data.preprocess import spread_rows
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 
@@ -40,7 +41,7 @@ def inspect_images(stack: ParticleStack, most: int) -> ImageSample:
         The rows of each kind, in order.
     """
     count = min(most, len(stack))
-    rows = ((np.arange(count) + 0.5) * len(stack) / count).astype(np.int64)
+    rows = spread_rows(len(stack), count).numpy()
     broken: list[str] = []
     blocks = [
         _measure(stack, rows[start : start + BLOCK], broken)

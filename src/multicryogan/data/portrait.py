@@ -9,7 +9,7 @@ from torch import Tensor
 
 from multicryogan.config import DataConfig
 from multicryogan.data.coverage import Coverage, measure_coverage
-from multicryogan.data.preprocess import Preprocessing, read_working
+from multicryogan.data.preprocess import Preprocessing, read_working, spread_rows
 from multicryogan.data.signal import Power, measure_power
 from multicryogan.io import ParticleStack
 
@@ -53,14 +53,9 @@ def portray(stack: ParticleStack, settings: DataConfig, sign: int) -> Portrait:
         The measurements.
     """
     box = settings.box
-    preprocessing = Preprocessing(
-        box=box,
-        sign=sign,
-        background_radius_px=settings.background_radius * box / 2,
-        window_edge_px=settings.window_edge_px,
-    )
+    preprocessing = Preprocessing.of(settings, box, sign)
     count = min(LOOKED_AT, len(stack))
-    rows = ((torch.arange(count) + 0.5) * len(stack) / count).long()
+    rows = spread_rows(len(stack), count)
     mean = torch.stack(
         [
             _in_deviations(read_working(stack, part, preprocessing, "cpu")).sum(0)

@@ -14,6 +14,7 @@ import torch
 from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
+from multicryogan.config import DataConfig
 from multicryogan.errors import InputError
 from multicryogan.fourier import disc_mask, low_pass, resampling_matrix
 from multicryogan.io import ParticleStack
@@ -33,6 +34,16 @@ class Preprocessing:
     sign: int  # +1 for white protein, -1 for dark
     background_radius_px: float  # working pixels outside it are background
     window_edge_px: float  # soft edge of the window that ends at box // 2
+
+    @staticmethod
+    def of(settings: DataConfig, box: int, sign: int) -> Preprocessing:
+        """Follow settings, which are for `settings.box`, at a working box."""
+        return Preprocessing(
+            box=box,
+            sign=sign,
+            background_radius_px=settings.background_radius * box / 2,
+            window_edge_px=settings.window_edge_px * box / settings.box,
+        )
 
     def __post_init__(self) -> None:
         if self.sign not in (1, -1):
@@ -59,6 +70,11 @@ class Contrast:
     sign: int  # +1 white protein, -1 dark
     evidence: float  # z-score of centre minus rim over the images read
     text: str  # one line for the user
+
+
+def spread_rows(total: int, count: int) -> Tensor:
+    """(count,) rows spread evenly over `total`, each in the middle of its part."""
+    return ((torch.arange(count, dtype=torch.float64) + 0.5) * total / count).long()
 
 
 def read_working(
@@ -168,8 +184,7 @@ def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contras
     """Tell white from dark protein: the mean of the centre against that of the rim.
 
     Without clear evidence (z-score below 3, or the like of few images) protein is
-    taken as white, as RELION
-    extracts it.
+    taken as white, as RELION extracts it.
 
     Args:
         stack: The particles.
@@ -179,11 +194,7 @@ def detect_contrast(stack: ParticleStack, rows: int = _CONTRAST_ROWS) -> Contras
         The sign, its z-score and a line to print.
     """
     count = min(rows, len(stack))
-    # Middle of `count` equal parts: the ends of a stack are not special.
-    chosen = (torch.arange(count, dtype=torch.float64) + 0.5) * len(stack) / count
-    blocks = (
-        chosen[i : i + _CONTRAST_BLOCK].long() for i in range(0, count, _CONTRAST_BLOCK)
-    )
+    blocks = torch.split(spread_rows(len(stack), count), _CONTRAST_BLOCK)
     difference = torch.cat(
         [
             _centre_minus_rim(torch.from_numpy(images))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from multicryogan.data.preprocess import (
     Preprocessing,
     background_mask,
     read_working,
+    spread_rows,
 )
 from multicryogan.data.spectra import Spectra, smooth
 from multicryogan.imaging.noise import radial_power, unbiased_masked_power
@@ -109,13 +109,13 @@ def measure_power(
         The power in blocks that each spread over the stack.
     """
     count = min(most, len(stack))
-    rows = ((np.arange(count) + 0.5) * len(stack) / count).astype(np.int64)
+    rows = spread_rows(len(stack), count)
     mask = background_mask(preprocessing)
     rims, raws = [], []
     for block in range(min(BLOCKS, count)):
         sums, mine = torch.zeros(2, preprocessing.box // 2 + 1), rows[block::BLOCKS]
         for start in range(0, len(mine), AT_ONCE):
-            some = torch.from_numpy(mine[start : start + AT_ONCE])
+            some = mine[start : start + AT_ONCE]
             images = read_working(stack, some, preprocessing, "cpu")
             powers = (unbiased_masked_power(images, mask), radial_power(images))
             sums += len(images) * torch.stack(powers)

@@ -157,15 +157,15 @@ class ParticleStack:
             )
         return float(sizes[0])
 
-    @cached_property
+    @property
     def grids(self) -> tuple[ImageGrid, ...]:
         """Every pair of box and pixel size that occurs."""
-        return self._sort_grids()[0]
+        return self._sorted_grids[0]
 
-    @cached_property
+    @property
     def grid_of_row(self) -> NDArray[np.int64]:
         """(N,) which of `grids` each image has."""
-        return self._sort_grids()[1]
+        return self._sorted_grids[1]
 
     @property
     def field_angstrom(self) -> float:
@@ -190,8 +190,9 @@ class ParticleStack:
         group: NDArray[np.int64] = np.unique(keys, axis=0, return_inverse=True)[1]
         return group
 
-    def _sort_grids(self) -> tuple[tuple[ImageGrid, ...], NDArray[np.int64]]:
-        """Tell grids apart; pixel sizes that differ by rounding are the same."""
+    @cached_property
+    def _sorted_grids(self) -> tuple[tuple[ImageGrid, ...], NDArray[np.int64]]:
+        """Grids, and that of each row; sizes that differ by rounding are the same."""
         sizes, boxes = self.pixel_sizes, self.boxes
         found, place = np.unique(sizes, return_inverse=True)
         steps = np.cumsum(np.diff(np.log(found), prepend=np.log(found[0])) > _SPREAD)

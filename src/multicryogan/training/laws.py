@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,16 +68,6 @@ class Laws:
     def views(self) -> ViewLaw | None:
         """Law of the directions; none as long as none were counted."""
         return ViewLaw.of_counts(self.counts) if self.images > 0 else None
-
-    def state(self) -> dict[str, Any]:
-        """Return everything as tensors and plain values."""
-        return {
-            "shift_sigma_angstrom": self.shift_sigma_angstrom,
-            "counts": self.counts,
-            "shift_square": self.shift_square,
-            "images": self.images,
-            "times": self.times,
-        }
 
     def joined(self, counts: Counts, tree: PoseTree, level: int, size: float) -> Laws:
         """Add the counts of some images; `size` is Å per pixel."""

@@ -111,12 +111,7 @@ def open_stage(
 ) -> Stage:
     """Survey the particles at a box and set up the simulator for it."""
     seed = config.train.seed
-    preprocessing = Preprocessing(
-        box=box,
-        sign=sign,
-        background_radius_px=config.data.background_radius * box / 2,
-        window_edge_px=config.data.window_edge_px * box / config.data.box,
-    )
+    preprocessing = Preprocessing.of(config.data, box, sign)
     pixel_size = stack.field_angstrom / box
     optics = stack.ctf_params()
     group = np.zeros(len(stack), np.int64)

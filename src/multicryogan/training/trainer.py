@@ -142,7 +142,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "seconds": self.seconds,
             "stage": self.stage_index,
-            "laws": self.laws.state(),
+            "laws": dataclasses.asdict(self.laws),
             **self.players.state(),
         }
         save_checkpoint(self.run, state)
