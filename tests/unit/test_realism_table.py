@@ -1,0 +1,119 @@
+"""The benchmark of realism: what it runs, what it skips, what it shows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark_files import BENCHMARKS, load_benchmark
+from multicryogan.config import SimulationConfig
+from multicryogan.tables import build, read_toml
+
+load_benchmark("quality_table")
+quality = load_benchmark("quality")
+realism = load_benchmark("realism")
+ASKED = ["--structures", "a.pdb", "b.pdb", "--table", "t.npy", "--sets", "all"]
+MADE = {
+    "simulate": "truth",
+    "train": "verdict.json",
+    "refine": "refine.json",
+    "assign": "latents.npz",
+    "evaluate": "scores.json",
+}
+
+
+class Commands:
+    """Stands in for the commands: each leaves the file that tells that it is done."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.fails = fails
+        self.given: list[Sequence[str]] = []
+
+    def run(self, command: Sequence[str], log: Path) -> Any:  # noqa: ANN401
+        """Note a command and do as if it had run."""
+        self.given.append(command)
+        folder = Path(command[command.index("-o") + 1])
+        if command[0] != self.fails:
+            folder.mkdir(parents=True)
+            (folder / MADE[command[0]]).write_text(json.dumps(scores()))
+        return quality.Ending(0, "last words", 2.0, 0.0)
+
+
+def scores() -> dict[str, Any]:
+    """What evaluate writes, as far as it is read: three states."""
+    own = {"fsc_area": 0.9, "resolution_angstrom": 10.5}
+    state = {"recovered": own, "mean_map": own | {"fsc_area": 0.8}}
+    order = {"rank_correlation": [-0.97], "coverage_min": [1.0], "coverage_max": [18.0]}
+    motion = {"difference_correlation": 0.76}
+    judged = {"states": [state] * 3, "order": order, "motion": motion}
+    return {"own_frames": judged}
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    stand_in = Commands()
+    monkeypatch.setattr(realism, "run_command", stand_in.run)
+    monkeypatch.setattr(realism, "single_particles", lambda *_: ["told"])
+    return stand_in
+
+
+def test_every_set_has_a_config() -> None:
+    for name in realism.SETS:
+        stem = "paper-continuous" if name == "clean" else f"realism-{name}"
+        path = BENCHMARKS.parent / "configs" / f"{stem}.toml"
+        build(SimulationConfig, read_toml(path))
+
+
+def test_particles_are_assigned_that_no_step_has_seen(
+    tmp_path: Path, commands: Commands
+) -> None:
+    assert realism.main([*ASKED, "-o", str(tmp_path)]) == 0
+    by_name = {command[0]: command for command in commands.given}
+    seen, others = (by_name[name] for name in ("refine", "assign"))
+    assert "data/particles.star" in " ".join(seen)
+    assert "others/particles.star" in " ".join(others)
+    seeds = [
+        command[command.index("--seed") + 1]
+        for command in commands.given
+        if command[0] == "simulate"
+    ]
+    assert seeds == ["0", "1"]
+
+
+def test_the_same_command_goes_on(tmp_path: Path, commands: Commands) -> None:
+    commands.fails = "refine"
+    assert realism.main([*ASKED, "-o", str(tmp_path)]) == 2
+    commands.fails, commands.given = "", []
+    assert realism.main([*ASKED, "-o", str(tmp_path)]) == 0
+    assert [command[0] for command in commands.given] == [
+        "refine",
+        "assign",
+        "evaluate",
+        "evaluate",
+    ]
+    commands.given = []
+    realism.main([*ASKED, "-o", str(tmp_path)])
+    assert commands.given == []
+
+
+def test_views_are_a_setting_of_the_run(tmp_path: Path, commands: Commands) -> None:
+    for views in ("learned", "uniform"):
+        realism.main([*ASKED, "-o", str(tmp_path), "--views", views])
+    trained = [" ".join(c) for c in commands.given if c[0] == "train"]
+    assert "--imaging.views learned" in trained[0]
+    assert "--imaging.views uniform" in trained[1]
+
+
+def test_the_table_has_a_row_for_each_stage(
+    tmp_path: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    realism.main([*ASKED, "-o", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == (
+        "| all | learned | 0 | refined | -0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
+        "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 |"
+    )
+    assert len(commands.given) == 7
