@@ -107,3 +107,53 @@ def test_images_carry_the_gradient_of_the_volumes() -> None:
     )
     (slope,) = torch.autograd.grad(batch.noisy.sum(), strength)
     assert slope.item() == pytest.approx(batch.clean.sum().item() / 2, rel=1e-3)
+
+
+class NoiseOfRows:
+    """Noise whose deviation is the number of the particle, and one more."""
+
+    def draw(
+        self, row: Tensor | None, count: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draw white noise."""
+        assert row is not None
+        white = torch.randn(count, 16, 16, generator=generator)
+        return (row + 1)[:, None, None] * white
+
+
+def with_patches(seed: int = 0) -> Simulator:
+    return replace(make_simulator(seed), patches=NoiseOfRows())
+
+
+def test_patches_come_with_the_optics_of_the_same_particle() -> None:
+    batch = with_patches().sample(stretched_ball, white(), (10, 20), 0)
+    optics, row = batch.params.ctf, batch.params.row
+    assert optics is not None
+    assert row is not None
+    known = tiny_optics(20).defocus_u_angstrom
+    torch.testing.assert_close(optics.defocus_u_angstrom, known[row])
+    deviation = (batch.noisy - batch.clean).std(dim=(-2, -1))
+    torch.testing.assert_close(deviation, (row + 1).float(), rtol=0.2, atol=0)
+
+
+def test_patches_leave_all_other_draws_as_they_were() -> None:
+    torch.testing.assert_close(
+        sample(with_patches()).clean, sample(make_simulator()).clean
+    )
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_shards_draw_the_patches_of_one_process(world: int) -> None:
+    whole = sample(with_patches())
+    parts = [
+        sample(replace(with_patches(), shard=Shard(rank, world)))
+        for rank in range(world)
+    ]
+    torch.testing.assert_close(torch.cat([p.noisy for p in parts]), whole.noisy)
+    noise = (whole.noisy - whole.clean).flatten(1)
+    assert torch.corrcoef(noise)[0, 1].abs() < 0.2
+
+
+def test_patches_of_each_step_are_new() -> None:
+    a, b = (sample(with_patches(), step=step) for step in (0, 1))
+    assert not torch.allclose(a.noisy - a.clean, b.noisy - b.clean)
