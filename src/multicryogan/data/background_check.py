@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from multicryogan.config import DataConfig, RunConfig
 from multicryogan.data.background import Background, open_background
-from multicryogan.data.check import SAMPLE, Report
+from multicryogan.data.check import MEASURABLE, SAMPLE, Report
 from multicryogan.data.patches import PatchNoise, check_levels, levels, optics_groups
 from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
-from multicryogan.data.spectra import survey
+from multicryogan.data.signal import CLEAR, measure_power
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 
-ALIKE = (0.8, 1.25)  # ratio of noise powers not worth a note
+UNLIKE = 0.2  # relative difference of noise powers worth a note
 PROTEIN = 0.25  # middle of patches over that of particles that counts as protein
 
 
@@ -53,25 +53,23 @@ def inspect_background(report: Report, stack: ParticleStack, run: RunConfig) -> 
     group = optics_groups(stack)
     ratio = levels(stack, group, background, run.data.background_radius)
     share = np.bincount(group, minlength=len(ratio)) / len(stack)
-    low, high = _ends(spectral_ratio(stack, background, run.data, sign))
+    level = f"{np.nansum(share * ratio):.2f} of that of the particles' rims"
+    notes, problems = [], []
+    if len(stack) >= MEASURABLE:
+        low, high = compare_power(stack, background, run.data, sign)
+        where = f"at a working box of {run.data.box}"
+        level += f"; {where} {low} at low and {high} at high resolution"
+        if low.is_unlike(1.0):
+            notes.append(
+                f"patches hold {low} of the power of the particles' rims at low "
+                "resolution: neighbours and signal that the CTF spreads add to rims, "
+                "dirt and particles to patches"
+            )
     facts = (
-        *report.facts,
         ("background", _counted(background)),
         ("patches lie", _placed(background)),
-        (
-            "patch noise",
-            f"{np.nansum(share * ratio):.2f} of that of the particles' rims; at a "
-            f"working box of {run.data.box} {low:.2f} at low and {high:.2f} at high "
-            "resolution",
-        ),
+        ("patch noise", level),
     )
-    notes, problems = [], []
-    if not ALIKE[0] <= low <= ALIKE[1]:
-        notes.append(
-            f"patches hold {low:.2f} of the power of the particles' rims at low "
-            "resolution: neighbours and signal that the CTF spreads add to rims, "
-            "particles or dirt to patches"
-        )
     try:
         check_levels(stack, group, ratio)
     except InputError as error:
@@ -79,30 +77,59 @@ def inspect_background(report: Report, stack: ParticleStack, run: RunConfig) -> 
     seen = _protein(contrast, detect_contrast(background.stack, SAMPLE), background)
     if seen is not None:
         problems.append(seen)
-    return Report(facts, (*report.notes, *notes), (*report.problems, *problems))
+    return Report(
+        (*report.facts, *facts),
+        (*report.notes, *notes),
+        (*report.problems, *problems),
+    )
 
 
-def spectral_ratio(
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Power of patches over that of rims, with its standard error."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        """Value and error."""
+        return f"{self.value:.2f} +- {self.error:.2f}"
+
+    def is_unlike(self, other: float) -> bool:
+        """Whether it clearly differs from `other` by more than a fifth of that."""
+        distance = abs(self.value - other)
+        return distance > max(UNLIKE * other, CLEAR * self.error)
+
+
+def compare_power(
     stack: ParticleStack, background: Background, settings: DataConfig, sign: int
-) -> Tensor:
-    """(D//2+1,) power of patches over that of the particles' rims in each shell."""
+) -> tuple[Ratio, Ratio]:
+    """Compare patches and rims in the first and in the last quarter of the shells.
+
+    Rims have few pixels: much of the error of the ratio is theirs.
+    """
     preprocessing = Preprocessing.of(settings, settings.box, sign)
     group = optics_groups(stack)
-    spectra = survey(stack, group, preprocessing, 0, "cpu", most=SAMPLE)
-    power = PatchNoise(background, preprocessing).power(group, 0)
-    return spectra.share @ (power / spectra.rim)
-
-
-def _ends(ratio: Tensor) -> tuple[float, float]:
-    """Mean of the first and of the last quarter of the shells."""
-    used = ratio[1:-1]
-    modes = torch.arange(1, len(used) + 1).to(used)
-    part = max(len(used) // 4, 1)
+    share = torch.from_numpy(np.bincount(group) / len(group)).float()
+    patches = share @ PatchNoise(background, preprocessing).power(group, 0)
+    rims = measure_power(stack, preprocessing, SAMPLE).rim  # (B, D//2+1)
+    shells = torch.arange(1, settings.box // 2)
+    part = max(len(shells) // 4, 1)
     low, high = (
-        float((used * modes)[some].sum() / modes[some].sum())
-        for some in (slice(None, part), slice(-part, None))
+        _ratio(patches[band], rims[:, band], band, len(background.stack))
+        for band in (shells[:part], shells[-part:])
     )
     return low, high
+
+
+def _ratio(patches: Tensor, rims: Tensor, band: Tensor, count: int) -> Ratio:
+    """Ratio in some shells (S,): of `count` patches, and rims (B, S) in blocks."""
+    modes = band.float()
+    ours, theirs = float(patches @ modes), (rims @ modes).clamp(min=1e-30)
+    rim, scatter = float(theirs.mean()), float(theirs.std()) / len(theirs) ** 0.5
+    of_patches = (torch.pi * float(modes.sum()) * count) ** -0.5
+    value = ours / rim
+    return Ratio(value, value * ((scatter / rim) ** 2 + of_patches**2) ** 0.5)
 
 
 def _counted(background: Background) -> str:
