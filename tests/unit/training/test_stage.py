@@ -196,6 +196,7 @@ def test_with_patches_the_noise_is_theirs(tmp_path: Path, box: int) -> None:
     generator = build_generator(tiny_config(), box)
     made, _ = stage.simulate(generator, box / 2, 0, batch=(4, 64))
     noise = (made.noisy - made.clean).detach().flatten(0, 1)
+    assert noise.mean().item() == pytest.approx(3.0, abs=0.02)  # the grey level of ice
     power = radial_power(noise - noise.mean((1, 2), keepdim=True))
     expected = 0.16 * (box / 32) ** 2  # white noise of 32 pixels, cropped
     assert power[2:-1].mean().item() == pytest.approx(expected, rel=0.05)
