@@ -93,6 +93,9 @@ class ImagingConfig:
     """Range to draw the defocus from, in µm; 0 0: from the particles' own rows."""
     noise_source: Literal["rim", "white"] = "rim"
     """rim: radial noise spectrum measured outside the particle; white: flat."""
+    background: Annotated[str, Parameter(name=["--background", "background"])] = ""
+    """Patches of empty ice (.star, .cs) to take noise from instead, boxed and
+    normalised as the particles are."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +28,16 @@ class SimulatedBatch:
     noisy: Tensor  # (V, P, D, D)
 
 
+class NoiseSource(Protocol):
+    """Real noise, to be had in place of noise of a given power."""
+
+    def draw(
+        self, row: Tensor | None, count: int, generator: torch.Generator
+    ) -> Tensor:
+        """(B, D, D) noise of images with the optics of particles `row` (B,)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Simulator:
     """Draw conformations and imaging parameters, form images, add noise.
@@ -42,6 +53,7 @@ class Simulator:
     seed: int
     shard: Shard = Shard()
     device: str = "cpu"
+    patches: NoiseSource | None = None
 
     def sample(
         self,
@@ -57,7 +69,8 @@ class Simulator:
 
         Args:
             generator: Maps latents (V, d) to volumes (V, D, D, D).
-            noise_power: (G, D//2+1) noise power of each shell in each optics group.
+            noise_power: (G, D//2+1) noise power of each shell in each optics group;
+                patches of noise win over it.
             batch: Volumes V and poses per volume P of the whole batch.
             step: Update at which images are drawn.
             purpose: Separates the draws of training, previews and tests.
@@ -76,34 +89,60 @@ class Simulator:
         params = _take(params, mine, self.device)
         volume = generator(latent)
         clean = form_images(volume, params, self.voxel_size, max_shell)
-        if params.ctf is None:
-            power = noise_power[:1].expand(*clean.shape[:2], -1)
+        numbers = range(volumes)[mine]
+
+        def draws(name: str, device: str) -> list[torch.Generator]:
+            name = f"{purpose}/{name}"
+            return [
+                stream(self.seed, name, rank=index, step=step, device=device)
+                for index in numbers
+            ]
+
+        if self.patches is None:
+            noise = _noise(params, noise_power, clean, draws("noise", self.device))
         else:
-            power = params.ctf.of_group(noise_power)
-        noise = [
-            sample_noise(
-                tuple(clean.shape[1:]),
-                own,
-                stream(
-                    self.seed,
-                    f"{purpose}/noise",
-                    rank=index,
-                    step=step,
-                    device=self.device,
-                ),
-            )
-            for index, own in zip(range(volumes)[mine], power, strict=True)
-        ]
-        return SimulatedBatch(latent, volume, params, clean, clean + torch.stack(noise))
+            noise = _patches(self.patches, params, poses, draws("patches", "cpu"))
+        return SimulatedBatch(latent, volume, params, clean, clean + noise)
+
+
+def _noise(
+    params: ImagingParams,
+    noise_power: Tensor,
+    like: Tensor,
+    draws: list[torch.Generator],
+) -> Tensor:
+    """Draw noise like (V, P, D, D) images, each with the power of its optics group."""
+    if params.ctf is None:
+        power = noise_power[:1].expand(*like.shape[:2], -1)
+    else:
+        power = params.ctf.of_group(noise_power)
+    shape = tuple(like.shape[1:])
+    return torch.stack(
+        [sample_noise(shape, own, d) for own, d in zip(power, draws, strict=True)]
+    )
+
+
+def _patches(
+    source: NoiseSource,
+    params: ImagingParams,
+    poses: int,
+    draws: list[torch.Generator],
+) -> Tensor:
+    """Draw patches of noise (V, P, D, D) that belong to the optics."""
+    rows = [None] * len(draws) if params.row is None else list(params.row)
+    return torch.stack(
+        [source.draw(row, poses, d) for row, d in zip(rows, draws, strict=True)]
+    )
 
 
 def _take(params: ImagingParams, rows: slice, device: str) -> ImagingParams:
     """Keep the parameters of some volumes, on a device."""
     index = torch.arange(params.rotation.shape[0])[rows]
-    shift, optics = params.shift_angstrom, params.ctf
+    shift, optics, row = params.shift_angstrom, params.ctf, params.row
     moved: CTFParams | None = None if optics is None else optics.select(index)
     return ImagingParams(
         params.rotation[index].to(device),
         None if shift is None else shift[index].to(device),
         None if moved is None else moved.to(device),
+        None if row is None else row[index],
     )

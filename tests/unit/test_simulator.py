@@ -38,6 +38,12 @@ def sample(
     return simulator.sample(stretched_ball, white(), (4, 3), step, purpose=purpose)
 
 
+def noise_differs(a: SimulatedBatch, b: SimulatedBatch) -> bool:
+    """Whether noise differs by more than the rounding of what was subtracted."""
+    difference = (a.noisy - a.clean) - (b.noisy - b.clean)
+    return bool(difference.abs().max() > 0.1)
+
+
 def test_clean_images_are_those_of_the_forward_model() -> None:
     batch = sample(make_simulator())
     torch.testing.assert_close(batch.volume, stretched_ball(batch.latent))
@@ -84,7 +90,7 @@ def test_purpose_and_step_separate_all_draws(other: dict[str, str | int]) -> Non
     theirs = sample(make_simulator(), **other)  # type: ignore[arg-type]
     assert not torch.equal(ours.latent, theirs.latent)
     assert not torch.equal(ours.params.rotation, theirs.params.rotation)
-    assert not torch.allclose(ours.noisy - ours.clean, theirs.noisy - theirs.clean)
+    assert noise_differs(ours, theirs)
 
 
 def test_another_seed_gives_other_draws() -> None:
@@ -107,3 +113,58 @@ def test_images_carry_the_gradient_of_the_volumes() -> None:
     )
     (slope,) = torch.autograd.grad(batch.noisy.sum(), strength)
     assert slope.item() == pytest.approx(batch.clean.sum().item() / 2, rel=1e-3)
+
+
+class NoiseOfRows:
+    """Noise whose deviation is the number of the particle, and one more."""
+
+    def draw(
+        self, row: Tensor | None, count: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draw white noise."""
+        assert row is not None
+        white = torch.randn(count, 16, 16, generator=generator)
+        return (row + 1)[:, None, None] * white
+
+
+def with_patches(seed: int = 0) -> Simulator:
+    return replace(make_simulator(seed), patches=NoiseOfRows())
+
+
+def test_patches_come_with_the_optics_of_the_same_particle() -> None:
+    batch = with_patches().sample(stretched_ball, white(), (10, 20), 0)
+    optics, row = batch.params.ctf, batch.params.row
+    assert optics is not None
+    assert row is not None
+    known = tiny_optics(20).defocus_u_angstrom
+    torch.testing.assert_close(optics.defocus_u_angstrom, known[row])
+    deviation = (batch.noisy - batch.clean).std(dim=(-2, -1))
+    torch.testing.assert_close(deviation, (row + 1).float(), rtol=0.2, atol=0)
+
+
+def test_patches_leave_all_other_draws_as_they_were() -> None:
+    torch.testing.assert_close(
+        sample(with_patches()).clean, sample(make_simulator()).clean
+    )
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_shards_draw_the_patches_of_one_process(world: int) -> None:
+    whole = sample(with_patches())
+    parts = [
+        sample(replace(with_patches(), shard=Shard(rank, world)))
+        for rank in range(world)
+    ]
+    torch.testing.assert_close(torch.cat([p.noisy for p in parts]), whole.noisy)
+    noise = (whole.noisy - whole.clean).flatten(1)
+    assert torch.corrcoef(noise)[0, 1].abs() < 0.2
+
+
+def test_patches_of_each_step_are_new() -> None:
+    a, b = (sample(with_patches(), step=step) for step in (0, 1))
+    patches = []
+    for batch in (a, b):
+        assert batch.params.row is not None
+        strength = (batch.params.row + 1)[..., None, None]
+        patches.append((batch.noisy - batch.clean) / strength)
+    assert (patches[0] - patches[1]).abs().max() > 0.1

@@ -54,13 +54,15 @@ def check(
     trained on and 1 when not.
     """
     del config  # its values are in `run` already
-    from multicryogan.data import check_particles
+    from multicryogan.data import check_particles, inspect_background
     from multicryogan.training.build import check_config
 
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)
     report = check_particles(stack, run.data)
+    if not report.problems and run.imaging.background:
+        report = inspect_background(report, stack, run)
     if not report.problems:
         sign, _ = options.contrast_sign(stack, run.data.contrast)
         if picture is not None:
@@ -153,7 +155,8 @@ def compare_with_truth(
             f"images of {stack.path} span {field:.1f} Å, maps of {folder} "
             f"{true_field:.1f} Å; give the truth of these particles"
         )
-    run = replace(run, imaging=ImagingConfig(truth.config.shift_sigma_angstrom))
+    sigma, patches = truth.config.shift_sigma_angstrom, run.imaging.background
+    run = replace(run, imaging=ImagingConfig(sigma, background=patches))
     for box in Schedule(run).boxes:
         found = measure_mismatch(run, stack, sign, truth.maps, truth.map_weights, box)
         print("\n".join(found.table()), end="\n\n")

@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
+    from multicryogan.config import RunConfig
     from multicryogan.io import ParticleStack
 
 Device = Annotated[
@@ -63,6 +64,14 @@ def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:
         defocus_angstrom=given.defocus_angstrom,
     )
     return read_particles(path, given.datadir, optics)
+
+
+def with_whole_paths(run: RunConfig) -> RunConfig:
+    """Name files so that `refine` and `assign` find them from anywhere."""
+    if not run.imaging.background:
+        return run
+    path = Path(run.imaging.background).resolve()
+    return replace(run, imaging=replace(run.imaging, background=str(path)))
 
 
 def make_folder(folder: Path) -> None:

@@ -36,6 +36,7 @@ def train(
     with --images alone repeats exactly on the same machine with the same threads.
     """
     del config  # its values are in `run` already
+    run = options.with_whole_paths(run)
     stack = options.open_particles(particles, given)
     if run.train.images <= 0 and run.train.time_limit <= 0:
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
@@ -49,12 +50,15 @@ def run_training(
     """Fit the config to the particles, train, and say how it ended."""
     import os
 
+    from multicryogan.data import check_background
     from multicryogan.inference import VERDICT, write_verdict
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
     stack.check_files()
     stack.ctf_params()  # complains before anything is written
+    if config.imaging.background:
+        check_background(stack, config)
     sign, text = options.contrast_sign(stack, config.data.contrast)
     if is_first:
         grids = ", ".join(f"box {g.box} of {g.pixel_size:.3f} Å" for g in stack.grids)

@@ -1,5 +1,6 @@
 """Preparation and sampling of particle images."""
 
+from multicryogan.data.background_check import check_background, inspect_background
 from multicryogan.data.check import Report, check_particles
 from multicryogan.data.portrait import Portrait, portray
 from multicryogan.data.preprocess import (
@@ -18,8 +19,10 @@ __all__ = [
     "Preprocessing",
     "Report",
     "background_mask",
+    "check_background",
     "check_particles",
     "detect_contrast",
+    "inspect_background",
     "normalise_background",
     "portray",
     "standardise",

@@ -78,16 +78,21 @@ def spread_rows(total: int, count: int) -> Tensor:
 
 
 def read_working(
-    stack: ParticleStack, rows: Tensor, preprocessing: Preprocessing, device: str
+    stack: ParticleStack,
+    rows: Tensor,
+    preprocessing: Preprocessing,
+    device: str,
+    field_angstrom: float | None = None,
 ) -> Tensor:
     """Read rows (B,) of particles as working images: (B, box, box).
 
     Images of several boxes and pixel sizes come to one field of view, the smallest of
-    them, and one pixel size.
+    them or the one given, and one pixel size.
     """
+    field = field_angstrom or stack.field_angstrom
     images = torch.empty(len(rows), *(preprocessing.box,) * 2, device=device)
     for here, number, raw in stack.images_by_grid(rows):
-        ratio = stack.grids[number].field_angstrom / stack.field_angstrom
+        ratio = stack.grids[number].field_angstrom / field
         read = torch.from_numpy(raw).to(device)
         images[here] = working_images(read, preprocessing, ratio)
     return images

@@ -31,7 +31,7 @@ class Spectra:
 
     Attributes:
         rim: (G, D//2+1) outside the background radius, smoothed: noise and a little
-            delocalised signal.
+            delocalised signal; or of patches of background.
         raw: (G, D//2+1) of whole images.
         share: (G,) of the particles.
     """
@@ -114,14 +114,14 @@ def survey(
             powers = masked_radial_power(some, mask), radial_power(some)
             sums[:, number] += len(some) * torch.stack(powers)
             seen[number] += len(some)
-    rim, raw = _steadied(sums, seen)
+    rim, raw = steadied(sums, seen)
     rim = torch.stack([smooth(power) for power in rim])
     if is_white:
         rim = rim[:, 1:-1].mean(1, keepdim=True).expand_as(rim).contiguous()
     return Spectra(rim, raw, share)
 
 
-def _steadied(sums: Tensor, seen: Tensor) -> Tensor:
+def steadied(sums: Tensor, seen: Tensor) -> Tensor:
     """(2, G, S) mean powers; the shapes of small groups lean towards that of all.
 
     Args:

@@ -67,3 +67,4 @@ class ImagingParams:
     rotation: Tensor  # (V, P, 3, 3) matrices A, r_image = A r_volume
     shift_angstrom: Tensor | None = None  # (V, P, 2) (x, y): where the particle sits
     ctf: CTFParams | None = None  # fields (V, P)
+    row: Tensor | None = None  # (V, P) particles whose optics these are, on the CPU

@@ -240,6 +240,10 @@ class ParticleStack:
         """Keep (n,) rows, in the order given."""
         return ParticleStack(self._rows.select(rows), *self._given)
 
+    def beside(self, path: str | Path) -> ParticleStack:
+        """Read another file with the data folder and optics given for this one."""
+        return read_particles(path, *self._given)
+
     def images_by_grid(
         self, rows: Tensor
     ) -> Iterator[tuple[Tensor, int, NDArray[np.float32]]]:

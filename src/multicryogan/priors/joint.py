@@ -60,9 +60,9 @@ class ImagingPrior:
         if self.shift_sigma_angstrom > 0:
             normal = torch.randn((volumes, poses, 2), generator=draw("shift"))
             shift = self.shift_sigma_angstrom * normal
-        optics = None
-        if self.optics is not None:
-            count = self.optics.defocus_u_angstrom.shape[0]
-            rows = torch.randint(count, (volumes * poses,), generator=draw("optics"))
-            optics = self.optics.select(rows).reshape(volumes, poses)
-        return ImagingParams(rotation, shift, optics)
+        if self.optics is None:
+            return ImagingParams(rotation, shift)
+        count = self.optics.defocus_u_angstrom.shape[0]
+        rows = torch.randint(count, (volumes * poses,), generator=draw("optics"))
+        optics = self.optics.select(rows).reshape(volumes, poses)
+        return ImagingParams(rotation, shift, optics, rows.view(volumes, poses))

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
+from multicryogan.data.background import open_background
 from multicryogan.data.gains import with_gains
+from multicryogan.data.patches import PatchNoise, optics_groups
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
@@ -36,8 +37,8 @@ class Stage:
         sampler: Draws real images.
         simulator: Draws simulated ones.
         view: Prepares both for the discriminator.
-        spectra: Power of real images and of their rims; the rim's is that of the
-            simulated noise.
+        spectra: Power of real images and of their rims, or of patches of background;
+            the rim's is that of the simulated noise.
         batch: Volumes and poses per volume of the whole batch.
     """
 
@@ -114,12 +115,16 @@ def open_stage(
     preprocessing = Preprocessing.of(config.data, box, sign)
     pixel_size = stack.field_angstrom / box
     optics = stack.ctf_params()
-    group = np.zeros(len(stack), np.int64)
+    group = optics_groups(stack)
     if optics is not None:
-        group = stack.optics_group
         optics = dataclasses.replace(optics, group=torch.from_numpy(group))
     is_white = config.imaging.noise_source == "white"
     spectra = survey(stack, group, preprocessing, seed, device, is_white=is_white)
+    patches = None
+    if config.imaging.background:
+        background = open_background(stack, config.imaging.background)
+        patches = PatchNoise(background, preprocessing, device)
+        spectra = dataclasses.replace(spectra, rim=patches.power(group, seed))
     if optics is not None:
         optics = with_gains(optics, spectra, stack.field_angstrom)
     sampler = ImageSampler(stack, preprocessing, seed, optics, shard, device)
@@ -134,20 +139,12 @@ def open_stage(
         seed,
         shard,
         device,
+        patches,
     )
     equaliser = spectra.equaliser() if len(spectra.share) > 1 else None
     view = View(preprocessing, pixel_size, not is_drawn, equaliser)
-    train = config.train
-    batch = (train.volumes_per_batch, train.poses_per_volume)
-    return Stage(
-        box,
-        pixel_size,
-        sampler,
-        simulator,
-        view,
-        spectra,
-        batch,
-    )
+    batch = (config.train.volumes_per_batch, config.train.poses_per_volume)
+    return Stage(box, pixel_size, sampler, simulator, view, spectra, batch)
 
 
 def starting_scale(stage: Stage, generator: Generator) -> float:
@@ -161,9 +158,8 @@ def starting_scale(stage: Stage, generator: Generator) -> float:
     with torch.no_grad():
         generator.scale.fill_(1.0)
         # Every process draws the same whole batch: one start for any team.
-        drawn = stage.alone().simulator.sample(
-            generator, silent, (4, 32), 0, purpose="scale"
-        )
+        simulator = dataclasses.replace(stage.alone().simulator, patches=None)
+        drawn = simulator.sample(generator, silent, (4, 32), 0, purpose="scale")
         simulated = radial_power(drawn.clean.flatten(0, 1))[1:-1]
     modes = torch.arange(1, len(simulated) + 1).to(simulated)
     excess = spectra.excess[1:-1] @ modes

@@ -10,8 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from background_files import write_noise
+from multicryogan.config import RefineConfig
+from multicryogan.data.patches import PatchNoise
 from multicryogan.imaging import radial_power, sample_noise
 from multicryogan.imaging.ctf import ring_ctf
+from multicryogan.inference.refine import open_work
 from multicryogan.io import ParticleStack, read_particles, write_stack
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_generator
@@ -177,3 +181,47 @@ def test_images_are_simulated_a_margin_beyond_the_low_pass(
     power = radial_power(made.clean.detach().flatten(0, 1))
     assert power[4 + MARGIN_SHELLS + 2 :].max() < 1e-8 * power.max()
     assert power[4 + MARGIN_SHELLS - 1] > 1e-8 * power.max()
+
+
+def patched(folder: Path, box: int = 32, shard: Shard = Shard()) -> Stage:
+    """Tiny particles, noise variance 0.09, with patches of variance 0.16."""
+    path = write_noise(folder / "ice.star", {"a": (200, 0.4)}, pixel_size=PIXEL_SIZE)
+    stack = read_particles(write_particles(folder))
+    return make_stage(stack, box, shard, {"imaging": {"background": str(path)}})
+
+
+@pytest.mark.parametrize("box", [16, 32])
+def test_with_patches_the_noise_is_theirs(tmp_path: Path, box: int) -> None:
+    stage = patched(tmp_path, box)
+    generator = build_generator(tiny_config(), box)
+    made, _ = stage.simulate(generator, box / 2, 0, batch=(4, 64))
+    noise = (made.noisy - made.clean).detach().flatten(0, 1)
+    assert noise.mean().item() == pytest.approx(3.0, abs=0.02)  # the grey level of ice
+    power = radial_power(noise - noise.mean((1, 2), keepdim=True))
+    expected = 0.16 * (box / 32) ** 2  # white noise of 32 pixels, cropped
+    assert power[2:-1].mean().item() == pytest.approx(expected, rel=0.05)
+    assert stage.spectra.rim.shape == (1, box // 2 + 1)
+    assert stage.spectra.rim.mean().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_the_likelihood_takes_the_power_of_patches(tmp_path: Path) -> None:
+    config, stage = tiny_config(), patched(tmp_path)
+    work = open_work(stage, config, RefineConfig())
+    assert work.law(15).noise_power.mean().item() == pytest.approx(0.16, rel=0.05)
+
+
+def test_teams_draw_the_same_patches(tmp_path: Path) -> None:
+    generator = build_generator(tiny_config(), 32)
+    whole, *parts = (
+        patched(tmp_path, shard=shard).simulate(generator, 16.0, 0)[0].noisy
+        for shard in (Shard(), Shard(0, 2), Shard(1, 2))
+    )
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_a_start_reads_no_patches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = patched(tmp_path)
+    monkeypatch.setattr(PatchNoise, "draw", None)
+    assert starting_scale(stage, build_generator(tiny_config(), 32)) > 0
