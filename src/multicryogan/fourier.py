@@ -168,9 +168,9 @@ def resampling_matrix(box: int, new_box: int, field_ratio: float = 1.0) -> Tenso
     """Make the matrix M of a Fourier crop: `M @ image @ M.T`.
 
     Where both fields of view are the same, it does what `fourier_resize` does. Where
-    the image spans more, what lies outside is left out and the rest is sampled at the
-    new pixels by the same modes. The centre stays on pixel box // 2 and a constant
-    stays the same constant.
+    the image spans more, its modes below the new Nyquist frequency are sampled at the
+    new pixels. Nothing is cut before: noise is as strong at the new edges as within.
+    The centre stays on pixel box // 2 and a constant stays the same constant.
 
     Args:
         box: Side of the image in pixels.
@@ -180,22 +180,14 @@ def resampling_matrix(box: int, new_box: int, field_ratio: float = 1.0) -> Tenso
     Returns:
         (new_box, box) float32; not to be modified.
     """
-    kept = box / field_ratio  # pixels of the image that the new field spans
+    step = box / (field_ratio * new_box)  # pixels of the image from pixel to pixel
+    new_place = step * (torch.arange(new_box, dtype=torch.float64) - new_box // 2)
     place = torch.arange(box, dtype=torch.float64) - box // 2
-    # The new field begins half a pixel before its first pixel, as the image does.
-    start = -kept / 2 - (0.5 if box % 2 == 0 else 0.0)
-    inside = torch.minimum(place + 0.5, torch.tensor(start + kept)) - torch.maximum(
-        place - 0.5, torch.tensor(start)
-    )
-    inside = inside.clamp(0, 1)
-    new_place = (torch.arange(new_box, dtype=torch.float64) - new_box // 2) / new_box
-    turn = 2 * math.pi * (new_place[:, None] - place / kept)
-    order = torch.arange(1, (min(new_box, math.floor(kept)) - 1) // 2 + 1)
+    turn = 2 * math.pi * (new_place[:, None] - place) / box
+    highest = math.ceil(min(box, new_box * field_ratio) / 2 - 1e-3) - 1
+    order = torch.arange(1, highest + 1)
     kernel = 1 + 2 * (order[:, None, None] * turn).cos().sum(0)
-    matrix = kernel * inside / inside.sum()
-    # Pixels cut at the edge are no exact quadrature: a grey level would leak.
-    leak = matrix.sum(1, keepdim=True) - 1
-    return (matrix - leak * inside / inside.sum()).float()
+    return (kernel / box).float()
 
 
 def resize_density(volume: Tensor, new_box: int) -> Tensor:

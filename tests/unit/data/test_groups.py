@@ -1,5 +1,6 @@
 """Optics groups of several boxes, pixel sizes and noise levels behind one table."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,29 @@ def test_small_groups_keep_their_level_and_lean_to_the_common_shape(
     torch.testing.assert_close(spectra.rim[:, 2:-1].mean(1), expected, rtol=0.1, atol=0)
     shape = spectra.rim / spectra.rim[:, 2:-1].mean(1, keepdim=True)
     assert (shape[0] / shape[1])[2:-1].sub(1).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(("box", "ratio"), [(52, 130 / 128), (40, 1.1), (33, 1.3)])
+def test_noise_is_as_strong_at_new_edges_as_within(box: int, ratio: float) -> None:
+    """Rows of the matrix have one square sum: the share of modes that they keep."""
+    matrix = resampling_matrix(box, BOX, ratio).double()
+    kept = 2 * (math.ceil(BOX * ratio / 2) - 1) + 1
+    expected = torch.full((BOX,), kept / box, dtype=torch.float64)
+    torch.testing.assert_close(matrix.square().sum(1), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 130 / 128, 1.3])
+def test_waves_below_the_new_nyquist_frequency_are_sampled(ratio: float) -> None:
+    box = 52
+    step = box / (ratio * BOX)
+    place = torch.arange(box, dtype=torch.float64) - box // 2
+    new_place = step * (torch.arange(BOX, dtype=torch.float64) - BOX // 2)
+    matrix = resampling_matrix(box, BOX, ratio).double()
+    for order in range(math.ceil(BOX * ratio / 2)):
+        wave, sampled = (
+            (2 * math.pi * order * x / box + 0.3).cos() for x in (place, new_place)
+        )
+        torch.testing.assert_close(matrix @ wave, sampled, rtol=0, atol=1e-5)
 
 
 def test_all_groups_are_shown_with_the_same_noise(noisy: ParticleStack) -> None:
