@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluation_phantoms import hinge
-from multicryogan.evaluation import Density, Occupancy, score
+from multicryogan.evaluation import Density, Occupancy, landmarks, score
 from multicryogan.evaluation.landmarks import LANDMARKS, MOST_STATES, spread_states
 from multicryogan.evaluation.latent_map import fit_map, fit_relabelling
 from multicryogan.evaluation.occupancy import Plane, measure_occupancy
@@ -194,19 +194,24 @@ def test_few_states_are_all_shown() -> None:
     assert torch.equal(near, shown)
 
 
-def test_volumes_match_states_that_are_not_shown() -> None:
-    coordinates = torch.linspace(0, 60, MOST_STATES + 8)
-    states = hinge(16, coordinates.tolist())
-    own = torch.tensor([3, 19, 30, 48])
-    shown, _ = spread_states(coordinates[:, None])
-    assert not set(own.tolist()) & set(shown.tolist())
-    even = torch.ones(len(states))
+def test_volumes_match_states_that_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(landmarks, "MOST_STATES", 4)
+    monkeypatch.setattr(landmarks, "LANDMARKS", 4)
+    coordinates = torch.linspace(0, 48, 9)
+    states, own = hinge(16, coordinates.tolist()), torch.tensor([1, 3, 5])
+    even = torch.ones(9)
     scores = score(
-        states[own], torch.arange(4.0), torch.ones(4), states, coordinates, even, 5.0
+        states[own], torch.arange(3.0), torch.ones(3), states, coordinates, even, 5.0
     )
-    for judged in (scores.own_frames, scores.common_frame):
-        assert (judged.order.matched_state - own).abs().max() <= 1
-    assert len(scores.states) == len(scores.shown) == LANDMARKS
+    assert not set(own.tolist()) & set(scores.shown)
+    assert torch.equal(scores.own_frames.order.matched_state, own)
+    assert (scores.common_frame.order.matched_state - own).abs().max() <= 1
+    assert len(scores.states) == 4
+    assert [state.coordinate[0] for state in scores.states] == [
+        float(coordinates[m]) for m in scores.shown
+    ]
 
 
 def test_a_plane_has_no_two_ends() -> None:
