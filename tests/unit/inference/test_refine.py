@@ -146,7 +146,7 @@ def test_all_files_are_there(whole: tuple[Path, Refined, list[str]]) -> None:
         for number in (1, 2)
         for kind in ("", "_half1_unfil", "_half2_unfil")
     }
-    tables = {"fsc.csv", "refine.json", "views.csv"}
+    tables = {"fsc.csv", "refine.json", "views.csv", "weights.csv"}
     assert names == maps | tables | {MANIFOLD, "checkpoints"}
 
 
