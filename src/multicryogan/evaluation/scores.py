@@ -114,22 +114,10 @@ def score(
     check_cubes(volumes, states)
     volumes, states = volumes.float(), states.float()
     weights = (latent_weights / latent_weights.sum()).float()
-    shares = (state_weights / state_weights.sum()).float()
-    coordinates = coordinates.reshape(len(states), -1).float()
-    shown, near = spread_states(coordinates)
-    truth = Truth(
-        states=states,
-        coordinates=coordinates,
-        weights=shares,
-        shown=shown,
-        near=near,
-        mean=mean_map(states, shares),
-        matching_shell=matching_shell(states, shares),
-        voxel_size=float(voxel_size),
-    )
+    truth = _truth(states, coordinates, state_weights, float(voxel_size))
     latents = latents.reshape(len(volumes), -1).float()
     alignment = common_alignment(
-        volumes, states, volume_weights=weights, state_weights=shares
+        volumes, states, volume_weights=weights, state_weights=truth.weights
     )
     aligned = apply_alignment(volumes, alignment)
     frames, laid = _in_own_frames(volumes, weights, truth)
@@ -139,8 +127,8 @@ def score(
         box=volumes.shape[-1],
         voxel_size=truth.voxel_size,
         matching_shell=truth.matching_shell,
-        shown=tuple(shown.tolist()),
-        ends=ends(coordinates[shown]),
+        shown=tuple(truth.shown.tolist()),
+        ends=ends(truth.coordinates[truth.shown]),
         frames=frames,
         own_frames=own,
         alignment=alignment,
@@ -149,7 +137,10 @@ def score(
         ),
         populations=populations(volumes, latents, weights) if is_line else None,
         occupancy=measure_occupancy(
-            own.order, coordinates, shares, density or Density(latents, weights)
+            own.order,
+            truth.coordinates,
+            truth.weights,
+            density or Density(latents, weights),
         ),
     )
 
@@ -166,6 +157,25 @@ def matching_shell(states: Tensor, weights: Tensor) -> int:
     """
     curves = mean_map_fsc(states, weights)
     return max(2, min(last_shell_above(curve, 0.5) for curve in curves))
+
+
+def _truth(
+    states: Tensor, coordinates: Tensor, weights: Tensor, voxel_size: float
+) -> Truth:
+    """Put together what is known of the true states; see `score`."""
+    shares = (weights / weights.sum()).float()
+    coordinates = coordinates.reshape(len(states), -1).float()
+    shown, near = spread_states(coordinates)
+    return Truth(
+        states=states,
+        coordinates=coordinates,
+        weights=shares,
+        shown=shown,
+        near=near,
+        mean=mean_map(states, shares),
+        matching_shell=matching_shell(states, shares),
+        voxel_size=voxel_size,
+    )
 
 
 def _in_own_frames(
