@@ -193,8 +193,9 @@ class RefineConfig:
 
     iterations: int = 10
     """Iterations at most; it ends when held-out images gain no more."""
-    conformations: int = 21
-    """Conformations along each latent dimension."""
+    conformations: int = 0
+    """Conformations along each latent dimension; 0: 21 on a line, 11 along each of
+    two."""
     components: int = 5
     """Linear components of the motion."""
     start_shell: int = 8

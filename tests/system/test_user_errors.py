@@ -369,8 +369,8 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     ),
     "assign no particles": (on_a_run("assign"), ("--particles",)),
     "assign to nothing": (
-        assigning("--conformations", "0"),
-        ("--conformations is 0", "give 1"),
+        assigning("--conformations", "-1"),
+        ("--conformations is -1", "give 0"),
     ),
     "assign with an option that is gone": (
         assigning("--poses", "100"),
@@ -411,8 +411,8 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ("--iterations is 0", "give 1"),
     ),
     "refine no conformation": (
-        refining("--conformations", "0"),
-        ("--conformations is 0", "give 1"),
+        refining("--conformations", "-1"),
+        ("--conformations is -1", "give 0"),
     ),
     "refine from shell 0": (
         refining("--start-shell", "0"),

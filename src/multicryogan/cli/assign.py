@@ -25,9 +25,12 @@ def assign(
     *,
     output: options.Output,
     conformations: Annotated[
-        int | None,
-        Parameter(help="Along each latent dimension of a trained run [default: 21]."),
-    ] = None,
+        int,
+        Parameter(
+            help="Along each latent dimension of a trained run; 0: 21 on a line, 11 "
+            "along each of two."
+        ),
+    ] = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
     given: options.ParticleOptions = NOTHING_GIVEN,
@@ -71,9 +74,7 @@ def assign(
     return 0
 
 
-def read_conformations(
-    folder: Path, count: int | None
-) -> tuple[Manifold, RunConfig, float]:
+def read_conformations(folder: Path, count: int) -> tuple[Manifold, RunConfig, float]:
     """Read what a folder of refine holds, or make what a trained run describes.
 
     Returns:
@@ -86,15 +87,14 @@ def read_conformations(
     from multicryogan.training import load_snapshot
 
     if (folder / inference.MANIFOLD).is_file():
-        if count is not None:
+        if count != 0:
             raise InputError(
                 f"--conformations {count}: {folder} was refined with its own; leave "
                 "the option away, or give it to refine"
             )
         return inference.load_manifold(folder)
-    wanted = 21 if count is None else count
-    if wanted < 1:
-        raise InputError(f"--conformations is {wanted}; give 1 or more")
+    if count < 0:
+        raise InputError(f"--conformations is {count}; give 0 or more")
     generator, config, voxel_size = load_snapshot(folder)
-    latents = inference.latent_grid(config, wanted)
+    latents = inference.latent_grid(config, count)
     return inference.generator_manifold(generator, latents), config, voxel_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,12 @@ from multicryogan.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from multicryogan.evaluation.scores import Scores
+    from multicryogan.evaluation import Density, Scores
+    from multicryogan.priors import LatentPrior
 
 CONFORMATIONS = 21  # of the paper's FSCCC matrix
+CELLS = 49  # of a latent of several dimensions
+POINTS = 40_000  # of the latent that stand for its density
 
 
 def evaluate(
@@ -32,7 +36,8 @@ def evaluate(
     """Compare a run's conformations with the truth, beside the mean-map baseline.
 
     Prints a table and writes scores.json, table.txt and pictures of the FSC curves, of
-    the FSCCC matrices, of matched against true coordinate, and of the maps.
+    the FSCCC matrices of a line, of matched against true coordinate, of the occupancy
+    of two coordinates, and of the maps.
     """
     options.set_up_torch("cpu", threads)
     folder = output or run / "evaluation"
@@ -49,26 +54,29 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     from multicryogan.io import whole_file
     from multicryogan.report import plots
     from multicryogan.report.maps import plot_conformations
+    from multicryogan.report.plane import plot_plane
     from multicryogan.synthetic import read_truth
 
-    volumes, latents, voxel_size = read_series(run)
+    series = read_series(run)
     truth = read_truth(truth_folder)
     box = truth.maps.shape[-1]
-    field, true_field = volumes.shape[-1] * voxel_size, box * truth.voxel_size
+    field = series.volumes.shape[-1] * series.voxel_size
+    true_field = box * truth.voxel_size
     if abs(field - true_field) > 0.01 * true_field:
         raise InputError(
             f"maps of {run} span {field:.1f} Å, those of {truth_folder} "
             f"{true_field:.1f} Å; give the truth of the data that the run was made from"
         )
-    volumes = fourier_resize(volumes, box, 3)
+    volumes = fourier_resize(series.volumes, box, 3)
     scores = score(
         volumes,
-        latents,
-        latents.new_ones(len(latents)),
+        series.latents,
+        series.weights,
         truth.maps,
         truth.map_coordinates,
         truth.map_weights,
         truth.voxel_size,
+        series.density,
     )
     options.make_folder(output)
     with whole_file(output / "scores.json") as path:
@@ -76,26 +84,40 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     with whole_file(output / "table.txt") as path:
         path.write_text("\n".join(scores.table()) + "\n")
     plots.plot_fsc(scores, output / "fsc.png")
-    plots.plot_fsccc(scores, output / "fsccc.png")
+    if scores.populations is not None:
+        plots.plot_fsccc(scores.populations, output / "fsccc.png")
     plots.plot_order(scores, output / "order.png")
+    if scores.occupancy is not None:
+        plot_plane(scores.order, scores.occupancy, output / "occupancy.png")
     plot_conformations(
         scores.frames.apply(volumes),
-        truth.maps,
+        truth.maps[list(scores.shown)],
         scores,
         output / "conformations.png",
     )
     return scores
 
 
-def read_series(folder: Path) -> tuple[Tensor, Tensor, float]:
-    """Read or make volumes along the first latent dimension.
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Conformations of a run, and where particles lie among them."""
 
-    Returns:
-        (V, D, D, D) volumes, (V,) latents, and Å per voxel.
+    volumes: Tensor  # (V, D, D, D)
+    latents: Tensor  # (V, d)
+    weights: Tensor  # (V,)
+    density: Density
+    voxel_size: float  # Å
+
+
+def read_series(folder: Path) -> Series:
+    """Read or make volumes over the whole latent.
+
+    Of one dimension they lie on its path, its ends included; of several, in the middle
+    of equally probable cells. A refined manifold brings its own, of which a few are
+    taken if it has several dimensions, and how many particles lie in each cell.
 
     Raises:
-        InputError: The folder is neither a run nor refined, or was refined in several
-            latent dimensions.
+        InputError: The folder is neither a run nor refined.
     """
     import torch
 
@@ -104,15 +126,53 @@ def read_series(folder: Path) -> tuple[Tensor, Tensor, float]:
     from multicryogan.training import load_snapshot
 
     if (folder / MANIFOLD).is_file():
-        manifold, _, voxel_size = load_manifold(folder)
-        if manifold.latents.shape[1] > 1:
-            raise InputError(
-                f"{folder} was refined in {manifold.latents.shape[1]} latent "
-                "dimensions; evaluate the run that it came from"
-            )
-        return manifold.volumes, manifold.latents[:, 0], voxel_size
+        manifold, config, voxel_size = load_manifold(folder)
+        picked = spread_places(*manifold.latents.shape)
+        prior = LatentPrior(config.latent.kind, config.latent.dimensions)
+        return Series(
+            manifold.volumes[picked],
+            manifold.latents[picked],
+            manifold.weights[picked],
+            density_over(prior, manifold.weights),
+            voxel_size,
+        )
     generator, config, voxel_size = load_snapshot(folder)
     prior = LatentPrior(config.latent.kind, config.latent.dimensions)
-    latents = prior.path(CONFORMATIONS)
+    is_line = prior.dimensions == 1
+    latents = (
+        prior.path(CONFORMATIONS) if is_line else prior.grid(along(prior.dimensions))
+    )
+    even = latents.new_ones(len(latents))
     with torch.no_grad():
-        return generator(latents), latents[:, 0], voxel_size
+        volumes = torch.cat([generator(latent[None]) for latent in latents])
+    return Series(volumes, latents, even, density_over(prior, even[:1]), voxel_size)
+
+
+def along(dimensions: int) -> int:
+    """Count the places along each of several dimensions that are looked at."""
+    return max(2, round(float(CELLS ** (1 / dimensions))))
+
+
+def spread_places(count: int, dimensions: int) -> list[int]:
+    """Pick some conformations of a grid of `count`, its borders included."""
+    import torch
+
+    if dimensions == 1:
+        return list(range(count))
+    steps = round(count ** (1 / dimensions))
+    most = min(steps, along(dimensions))
+    axis = torch.linspace(0, steps - 1, most).round().long()
+    places = torch.cartesian_prod(*[axis] * dimensions)
+    scale = steps ** torch.arange(dimensions - 1, -1, -1)
+    picked: list[int] = (places * scale).sum(1).tolist()
+    return picked
+
+
+def density_over(prior: LatentPrior, weights: Tensor) -> Density:
+    """Spread the weights of a grid of equally probable cells evenly in each cell."""
+    from multicryogan.evaluation import Density
+
+    steps = round(len(weights) ** (1 / prior.dimensions))
+    within = max(1, round(POINTS ** (1 / prior.dimensions) / steps))
+    points = prior.grid(steps * within)
+    return Density(points, weights[prior.cell(points, steps)])

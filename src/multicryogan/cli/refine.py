@@ -99,7 +99,7 @@ def check_settings(settings: RefineConfig) -> None:
     """
     least = {
         "iterations": 1,
-        "conformations": 1,
+        "conformations": 0,
         "components": 0,
         "start_shell": 1,
         "restarts": 1,

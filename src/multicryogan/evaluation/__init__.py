@@ -22,14 +22,17 @@ from multicryogan.evaluation.half_maps import (
 )
 from multicryogan.evaluation.judgement import Judgement, Resemblance, StateScore
 from multicryogan.evaluation.neighbours import align_neighbours, neighbour_frames
+from multicryogan.evaluation.occupancy import Density, Occupancy
 from multicryogan.evaluation.populations import paper_rule, shares, widest_step
 from multicryogan.evaluation.scores import Scores, score
 
 __all__ = [
     "Alignment",
+    "Density",
     "Frames",
     "HalfSetFSC",
     "Judgement",
+    "Occupancy",
     "OwnFrames",
     "Resemblance",
     "Scores",

@@ -44,7 +44,7 @@ class StateScore:
 class Judgement:
     """What is found in one choice of frames."""
 
-    states: tuple[StateScore, ...]
+    states: tuple[StateScore, ...]  # (K) that are shown
     order: Order
     motion: Motion
     matched_shares: tuple[float, ...]  # (M), of every true state, by best match
@@ -54,11 +54,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The true conformations."""
+    """The true conformations, and the K of them that are looked at one by one."""
 
     states: Tensor  # (M, D, D, D)
     coordinates: Tensor  # (M, c)
     weights: Tensor  # (M,) sum to one
+    shown: Tensor  # (K,) of the states
+    near: Tensor  # (M,) number of the nearest of these
     mean: Tensor  # (D, D, D)
     matching_shell: int
     voxel_size: float
@@ -68,9 +70,10 @@ class Truth:
 class Laid:
     """N volumes, then the true and the recovered mean map, laid on the true states."""
 
-    lay: Callable[[int, Tensor], Tensor]  # state, (P,) picked of N + 2: (P, D, D, D)
+    lay: Callable[[int, Tensor], Tensor]  # k shown, (P,) of N + 2: (P, D, D, D)
     volumes: Tensor  # (N, D, D, D) in one frame each, for their differences
     states: Tensor  # (M, D, D, D) laid by the same rule
+    near: Callable[[int, Tensor], Tensor]  # k, (P,) of M states laid on it: (P, ...)
 
 
 def judge(laid: Laid, truth: Truth, latents: Tensor, weights: Tensor) -> Judgement:
@@ -86,17 +89,14 @@ def judge(laid: Laid, truth: Truth, latents: Tensor, weights: Tensor) -> Judgeme
         The judgement; the head of `scores` says how it is measured.
     """
     everyone = torch.arange(len(weights))
-    correlation = torch.cat(
-        [
-            correlation_matrix(
-                laid.lay(m, everyone), truth.states[m : m + 1], truth.matching_shell
-            )
-            for m in range(len(truth.states))
-        ],
-        dim=1,
-    )  # (N, M)
+    correlation = weights.new_zeros(len(weights), len(truth.states))  # (N, M)
+    for k in range(len(truth.shown)):
+        near = (truth.near == k).nonzero()[:, 0]
+        correlation[:, near] = correlation_matrix(
+            laid.lay(k, everyone), laid.near(k, near), truth.matching_shell
+        )
     matched = correlation.argmax(dim=1)
-    rows = _state_scores(laid, truth, correlation, weights)
+    rows = _state_scores(laid, truth, correlation[:, truth.shown], weights)
     return Judgement(
         states=rows,
         order=measure_order(latents, weights, truth.coordinates, matched),
@@ -128,22 +128,22 @@ def ends(coordinates: Tensor) -> tuple[int, ...]:
 def _state_scores(
     laid: Laid, truth: Truth, correlation: Tensor, weights: Tensor
 ) -> tuple[StateScore, ...]:
-    """Compare each true state with its best match and with both mean maps."""
+    """Compare each shown state with its best match (N, K) and with both mean maps."""
     count = len(weights)
     allowed = correlation.masked_fill((weights == 0)[:, None], -torch.inf)
     best, match = allowed.max(dim=0)
     rows = []
-    for m, state in enumerate(truth.states):
-        maps = laid.lay(m, torch.tensor([int(match[m]), count, count + 1]))
+    for k, m in enumerate(truth.shown.tolist()):
+        maps = laid.lay(k, torch.tensor([int(match[k]), count, count + 1]))
         recovered, mean, own_mean = (
-            _resemblance(map_, state, truth.voxel_size) for map_ in maps
+            _resemblance(map_, truth.states[m], truth.voxel_size) for map_ in maps
         )
         rows.append(
             StateScore(
                 coordinate=tuple(truth.coordinates[m].tolist()),
                 weight=truth.weights[m].item(),
-                match=int(match[m]),
-                correlation=best[m].item(),
+                match=int(match[k]),
+                correlation=best[k].item(),
                 recovered=recovered,
                 mean_map=mean,
                 recovered_mean=own_mean,
@@ -167,13 +167,14 @@ def _beats(
     laid: Laid, truth: Truth, rows: tuple[StateScore, ...], baseline: list[float]
 ) -> bool:
     """Tell if every end has a match better than a baseline and than other matches."""
-    found = ends(truth.coordinates)
-    for m in found:
-        rivals = [baseline[m]]
-        others = [rows[other].match for other in found if other != m]
+    found = ends(truth.coordinates[truth.shown])
+    for k in found:
+        rivals = [baseline[k]]
+        others = [rows[other].match for other in found if other != k]
         if others:
-            strangers = laid.lay(m, torch.tensor(others))
-            rivals += fsc_area(fsc(strangers, truth.states[m])).tolist()
-        if rows[m].recovered.fsc_area - max(rivals) <= MARGIN:
+            strangers = laid.lay(k, torch.tensor(others))
+            state = truth.states[truth.shown[k]]
+            rivals += fsc_area(fsc(strangers, state)).tolist()
+        if rows[k].recovered.fsc_area - max(rivals) <= MARGIN:
             return False
     return len(found) > 1

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.evaluation.latent_map import fit_map
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -17,6 +19,7 @@ class Order:
     matched_state: Tensor  # (N,) best-matching true state of every latent
     matched_coordinate: Tensor  # (N, c) its coordinate
     rank_correlation: tuple[float, ...]  # of the latent axis that orders it best
+    explained: tuple[float, ...]  # of left-out matches, by a smooth map: `fit_map`
     coverage_min: tuple[float, ...]
     coverage_max: tuple[float, ...]
     coverage_share: tuple[float, ...]  # of the true range
@@ -35,7 +38,8 @@ def measure_order(
 
     Returns:
         Spearman correlations, signed (the latent may run backwards) and NaN where
-        nothing varies; least and greatest matched coordinate; share of the true range.
+        nothing varies; what a smooth map of the whole latent explains; least and
+        greatest matched coordinate; share of the true range.
     """
     is_used = weights > 0
     matched = coordinates[matched_state]
@@ -47,6 +51,7 @@ def measure_order(
         matched_state=matched_state,
         matched_coordinate=matched,
         rank_correlation=rank_correlations(latents[is_used], matched[is_used]),
+        explained=fit_map(latents[is_used], matched[is_used]).explained,
         coverage_min=tuple(low.tolist()),
         coverage_max=tuple(high.tolist()),
         coverage_share=tuple(share.tolist()),

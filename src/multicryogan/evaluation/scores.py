@@ -14,6 +14,9 @@ recovered maps hold mostly noise.
 `beats_mean_map` holds when, at both ends of every coordinate, the best match has a
 larger FSC area than the true mean map, and than the volumes that serve the other ends.
 A homogeneous map, however sharp, fails the second part.
+
+Of a table of hundreds of states a few, spread out, are looked at one by one: volumes
+are laid on these, and so are the states around each, which volumes are matched with.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ from multicryogan.evaluation.judgement import (
     ends,
     judge,
 )
+from multicryogan.evaluation.landmarks import spread_states
+from multicryogan.evaluation.occupancy import Density, Occupancy, measure_occupancy
 from multicryogan.evaluation.order import Order
 from multicryogan.evaluation.populations import Populations, populations
 from multicryogan.evaluation.table import score_table, to_plain
@@ -51,16 +56,18 @@ class Scores:
     box: int
     voxel_size: float
     matching_shell: int  # volumes are matched up to here: see `score`
-    ends: tuple[int, ...]  # states at the two ends of each coordinate
+    shown: tuple[int, ...]  # true states that are looked at one by one
+    ends: tuple[int, ...]  # of these, those at the two ends of each coordinate
     frames: Frames  # lay every volume on the true mean map, each by itself
     own_frames: Judgement  # every volume in its own frame
     alignment: Alignment  # lays all volumes by one motion
     common_frame: Judgement  # all volumes in that one frame: the paper's figures
-    populations: Populations
+    populations: Populations | None  # None where the latent is no line
+    occupancy: Occupancy | None  # None where the true states are no plane
 
     @property
     def states(self) -> tuple[StateScore, ...]:
-        """The true states as found in own frames."""
+        """The shown states as found in own frames."""
         return self.own_frames.states
 
     @property
@@ -87,6 +94,7 @@ def score(
     coordinates: Tensor,
     state_weights: Tensor,
     voxel_size: float,
+    density: Density | None = None,
 ) -> Scores:
     """Compare recovered conformations with the true states.
 
@@ -98,6 +106,7 @@ def score(
         coordinates: (M,) or (M, c) true coordinates.
         state_weights: (M,) shares of the particles.
         voxel_size: Å per voxel.
+        density: Where particles lie in the latent; at the volumes when missing.
 
     Returns:
         The scores; the head of this file says how they are measured.
@@ -105,33 +114,34 @@ def score(
     check_cubes(volumes, states)
     volumes, states = volumes.float(), states.float()
     weights = (latent_weights / latent_weights.sum()).float()
-    shares = (state_weights / state_weights.sum()).float()
-    truth = Truth(
-        states=states,
-        coordinates=coordinates.reshape(len(states), -1).float(),
-        weights=shares,
-        mean=mean_map(states, shares),
-        matching_shell=matching_shell(states, shares),
-        voxel_size=float(voxel_size),
-    )
+    truth = _truth(states, coordinates, state_weights, float(voxel_size))
     latents = latents.reshape(len(volumes), -1).float()
     alignment = common_alignment(
-        volumes, states, volume_weights=weights, state_weights=shares
+        volumes, states, volume_weights=weights, state_weights=truth.weights
     )
     aligned = apply_alignment(volumes, alignment)
     frames, laid = _in_own_frames(volumes, weights, truth)
+    own = judge(laid, truth, latents, weights)
+    is_line = latents.shape[1] == 1
     return Scores(
         box=volumes.shape[-1],
         voxel_size=truth.voxel_size,
         matching_shell=truth.matching_shell,
-        ends=ends(truth.coordinates),
+        shown=tuple(truth.shown.tolist()),
+        ends=ends(truth.coordinates[truth.shown]),
         frames=frames,
-        own_frames=judge(laid, truth, latents, weights),
+        own_frames=own,
         alignment=alignment,
         common_frame=judge(
             _in_one_frame(aligned, weights, truth), truth, latents, weights
         ),
-        populations=populations(volumes, latents, weights),
+        populations=populations(volumes, latents, weights) if is_line else None,
+        occupancy=measure_occupancy(
+            own.order,
+            truth.coordinates,
+            truth.weights,
+            density or Density(latents, weights),
+        ),
     )
 
 
@@ -149,19 +159,45 @@ def matching_shell(states: Tensor, weights: Tensor) -> int:
     return max(2, min(last_shell_above(curve, 0.5) for curve in curves))
 
 
+def _truth(
+    states: Tensor, coordinates: Tensor, weights: Tensor, voxel_size: float
+) -> Truth:
+    """Put together what is known of the true states; see `score`."""
+    shares = (weights / weights.sum()).float()
+    coordinates = coordinates.reshape(len(states), -1).float()
+    shown, near = spread_states(coordinates)
+    return Truth(
+        states=states,
+        coordinates=coordinates,
+        weights=shares,
+        shown=shown,
+        near=near,
+        mean=mean_map(states, shares),
+        matching_shell=matching_shell(states, shares),
+        voxel_size=voxel_size,
+    )
+
+
 def _in_own_frames(
     volumes: Tensor, weights: Tensor, truth: Truth
 ) -> tuple[Frames, Laid]:
     """Lay volumes, true mean and recovered mean on the states, each by itself."""
+    shown = truth.states[truth.shown]
     series = torch.cat((volumes, truth.mean[None]))
-    found = own_frames(series, truth.states, truth.mean)
+    found = own_frames(series, shown, truth.mean)
     frames = found.on_mean.part(slice(len(volumes)))
     on_mean = frames.apply(volumes)
-    mean = own_frames(mean_map(on_mean, weights)[None], truth.states, truth.mean)
+    mean = own_frames(mean_map(on_mean, weights)[None], shown, truth.mean)
+
+    def near(k: int, picked: Tensor) -> Tensor:
+        some = truth.states[picked]
+        return some if len(picked) == 1 else lay_each(some, shown[k][None])
+
     return frames, Laid(
         lay=found.joined(mean).lay,
         volumes=on_mean,
         states=lay_each(truth.states, truth.mean[None]),
+        near=near,
     )
 
 
@@ -170,5 +206,8 @@ def _in_one_frame(aligned: Tensor, weights: Tensor, truth: Truth) -> Laid:
     means = torch.stack((truth.mean, mean_map(aligned, weights)))
     series = torch.cat((aligned, means))
     return Laid(
-        lay=lambda state, picked: series[picked], volumes=aligned, states=truth.states
+        lay=lambda k, picked: series[picked],
+        volumes=aligned,
+        states=truth.states,
+        near=lambda k, picked: truth.states[picked],
     )

@@ -10,6 +10,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from multicryogan.evaluation.judgement import Judgement, StateScore
+    from multicryogan.evaluation.occupancy import Occupancy
+    from multicryogan.evaluation.populations import Populations
     from multicryogan.evaluation.scores import Scores
 
 SHOWN = 9  # states in the table, evenly picked, ends included
@@ -41,7 +43,8 @@ def score_table(scores: Scores) -> list[str]:
         *_judgement_lines(scores.common_frame, shell),
         "",
         _line("hands", _hands(scores.frames.is_mirrored.tolist())),
-        *_population_lines(scores),
+        *_population_lines(scores.populations),
+        *_occupancy_lines(scores.occupancy),
     ]
 
 
@@ -89,6 +92,10 @@ def _motion_lines(judged: Judgement, shell: int) -> list[str]:
         lines += [
             _line(f"rank correlation with the latent {name}", _number(rank)),
             _line(
+                f"told by the latent, of left-out matches {name}",
+                _number(order.explained[axis]),
+            ),
+            _line(
                 f"range reached {name}",
                 f"{low:.4g} to {high:.4g} ({order.coverage_share[axis]:.0%} of true)",
             ),
@@ -122,8 +129,9 @@ def _verdict_lines(judged: Judgement) -> list[str]:
     return lines
 
 
-def _population_lines(scores: Scores) -> list[str]:
-    counts = scores.populations
+def _population_lines(counts: Populations | None) -> list[str]:
+    if counts is None:
+        return []
     return [
         _line(
             "shares of the paper's rule (1st/2nd/between)", _shares(counts.paper_shares)
@@ -131,6 +139,18 @@ def _population_lines(scores: Scores) -> list[str]:
         _line("  after aligning neighbours", _shares(counts.paper_shares_aligned)),
         _line("shares relative to both ends", _shares(counts.relative_shares)),
     ]
+
+
+def _occupancy_lines(found: Occupancy | None) -> list[str]:
+    if found is None:
+        return []
+    values = (
+        ("correlation with the true occupancy", found.correlation),
+        ("  axes relabelled only", found.relabelled_correlation),
+        ("  baseline: through a straight map", found.straight_correlation),
+        ("  baseline: product of the true marginals", found.marginals_correlation),
+    )
+    return [_line(name, _number(value)) for name, value in values]
 
 
 def _hands(is_mirrored: list[bool]) -> str:

@@ -20,6 +20,7 @@ from multicryogan.evaluation import HalfSetFSC, half_set_fsc, solvent_mask
 from multicryogan.inference.assignment import latent_grid
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.inference.refinement import Refinement, State, sphere
+from multicryogan.inference.spacing import weight_table
 from multicryogan.inference.starts import generator_start, random_start
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
 from multicryogan.likelihood.manifold import Manifold, all_pairs
@@ -33,6 +34,7 @@ from multicryogan.training import Stage, load_checkpoint, open_stage, save_check
 from multicryogan.training.build import build_symmetry
 
 REPORT, CURVES, VIEWS = "refine.json", "fsc.csv", "views.csv"
+WEIGHTS = "weights.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
 Report = Callable[[str, int, int], None]
 
@@ -268,11 +270,10 @@ def write_refined(
     table: dict[str, list[Any]] = {"shell": shells}
     for number, curve in enumerate(refined.curves, start=1):
         table[f"conformation_{number:03d}"] = curve.corrected[shells].tolist()
-    with whole_file(output / CURVES) as path:
-        pd.DataFrame(table).to_csv(path, index=False, float_format="%.4f")
-    views = view_table(manifold)
-    with whole_file(output / VIEWS) as path:
-        pd.DataFrame(views).to_csv(path, index=False, float_format="%.4f")
+    tables = {CURVES: table, VIEWS: view_table(manifold)}
+    for name, columns in (tables | {WEIGHTS: weight_table(manifold)}).items():
+        with whole_file(output / name) as path:
+            pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
     facts = {
         "start": refined.start,
         "held_out_log_likelihood_of_starts": refined.scores,

@@ -21,7 +21,7 @@ from multicryogan.config import RefineConfig
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.imaging import ASYMMETRIC, Symmetry
-from multicryogan.inference.spacing import respace
+from multicryogan.inference.spacing import follow
 from multicryogan.inference.symmetric import in_all_poses
 from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold
@@ -143,7 +143,7 @@ class Refinement:
             sums.append(own)
         basis, maxima, agreement = self._maximise(state, sums)
         counts = sums[0].counts + sums[1].counts
-        spaced = respace(state.halves[0], counts.weights)
+        spaced = follow(state.halves[0], counts.weights)
         if self.config.views == "learned":
             views = ViewLaw.of_counts(counts.views)
             spaced = spaced.seen_from(views)

@@ -1,12 +1,20 @@
-"""Conformations spaced so that a particle is equally likely to be any of them.
+"""A prior over conformations that follows the particles.
 
-The prior gives conformations fixed weights. Where more posterior weight gathers at one
+Those of a line are spaced so that a particle is equally likely to be any of them. The
+prior gives conformations fixed weights. Where more posterior weight gathers at one
 than is due, its neighbours are wanted there; weight that gathers at an end says that
 the motion goes on. Conformations are moved along their path, and a little beyond, to
 the quantiles of this weight: no particle moves, the path is walked at another pace.
 
 One step by the weight itself and not by a density that explains it: details finer than
 what images tell apart never form, and the next iteration goes on from there.
+
+On a grid of several dimensions there is no such pace, and the weights themselves are
+learned, by smoothed expectation-maximisation (Silverman et al. 1990, J. R. Stat. Soc. B
+52, 271): the mean posterior, of which each conformation then gives a little to its
+neighbours. Images tell a coarse detail apart at once, and it grows by far more in an
+iteration than it gives away; detail finer than posteriors are wide grows by next to
+nothing, and is given away before it forms a spike.
 """
 
 from __future__ import annotations
@@ -19,26 +27,58 @@ from torch import Tensor
 from multicryogan.likelihood.manifold import Manifold
 
 BEYOND = 2.0  # steps between conformations that an end may move at once
+GIVEN = 0.02  # of its weight, that a conformation gives to each neighbour
+EVEN = 0.01  # of all weight, spread evenly: what is left out once, never comes back
 TINY = 1e-12
 
 
-def respace(manifold: Manifold, share: Tensor) -> Manifold:
-    """Move the conformations of a line to where particles are.
+def follow(manifold: Manifold, share: Tensor) -> Manifold:
+    """Fit the prior over conformations to the particles.
 
     Args:
-        manifold: V conformations in the order of their latents. Latents of several
-            dimensions, or fewer than three conformations, are left as they are.
+        manifold: V conformations, at the points of a grid of latents (the last
+            dimension fastest); fewer than three are left as they are.
         share: (V,) posterior weight of all particles.
 
     Returns:
-        The manifold with other coefficients.
+        The manifold with other coefficients if it is a line, else with other weights.
     """
     count, dimensions = manifold.latents.shape
-    if dimensions > 1 or count < 3:
+    if count < 3:
         return manifold
+    if dimensions > 1:
+        steps = round(count ** (1 / dimensions))
+        weights = shared_out(share.double(), (steps,) * dimensions)
+        return dataclasses.replace(manifold, weights=weights.to(manifold.weights))
     place = quantiles(share.double().cpu(), manifold.weights.double().cpu())
     moved = along(manifold.coefficients, place)
     return dataclasses.replace(manifold, coefficients=moved)
+
+
+def shared_out(share: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Let every conformation of a grid give some of its share to its neighbours.
+
+    Args:
+        share: (V,) posterior weight, at any scale; the last dimension runs fastest.
+        grid: Steps along each dimension, their product V.
+
+    Returns:
+        (V,) weights that sum to one. An even share stays even: at a border there is
+        no neighbour to give to, nor one to receive from.
+    """
+    table = (share / share.sum()).view(grid)
+    for axis in range(len(grid)):
+        flow = GIVEN * table.diff(dim=axis)
+        none = torch.zeros_like(table.narrow(axis, 0, 1))
+        table = table + torch.cat((none, flow, none), dim=axis).diff(dim=axis)
+    return (1 - EVEN) * table.flatten() + EVEN / table.numel()
+
+
+def weight_table(manifold: Manifold) -> dict[str, list[float]]:
+    """List the latent and the prior weight of every conformation."""
+    columns = {f"latent_{i}": values for i, values in enumerate(manifold.latents.T)}
+    columns |= {"weight": manifold.weights}
+    return {name: column.tolist() for name, column in columns.items()}
 
 
 def quantiles(share: Tensor, weights: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from multicryogan.evaluation import Scores
+    from multicryogan.evaluation.populations import Populations
 
 CURVES = 3  # states in the FSC figure: both ends and the middle
 DOTS_PER_INCH = 150
@@ -55,11 +56,11 @@ def plot_fsc(scores: Scores, path: str | Path) -> Path:
     return save_figure(figure, path)
 
 
-def plot_fsccc(scores: Scores, path: str | Path) -> Path:
+def plot_fsccc(found: Populations, path: str | Path) -> Path:
     """Draw the FSCCC matrix as it is and after aligning neighbours.
 
     Args:
-        scores: Result of `evaluation.score`.
+        found: Of a latent of one dimension.
         path: PNG file to write.
 
     Returns:
@@ -69,7 +70,7 @@ def plot_fsccc(scores: Scores, path: str | Path) -> Path:
 
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     panels = figure.subplots(1, 2)
-    matrices = (scores.populations.fsccc_raw, scores.populations.fsccc_aligned)
+    matrices = (found.fsccc_raw, found.fsccc_aligned)
     titles = ("FSCCC, as recovered", "FSCCC, neighbours aligned")
     low = min(0.5, *(matrix.min().item() for matrix in matrices))
     for axes, matrix, title in zip(panels, matrices, titles, strict=True):
@@ -116,7 +117,10 @@ def plot_order(scores: Scores, path: str | Path) -> Path:
             f"latent {axis + 1}" if order.latents.shape[1] > 1 else "latent"
         )
         axes.set_ylabel(f"true coordinate{name} of the best match")
-        axes.set_title(f"rank correlation {order.rank_correlation[c]:.2f}")
+        axes.set_title(
+            f"rank correlation {order.rank_correlation[c]:.2f}, "
+            f"told by the latent: {order.explained[c]:.2f}"
+        )
         axes.legend(fontsize="small", loc="best")
     return save_figure(figure, path)
 

@@ -146,7 +146,7 @@ def test_all_files_are_there(whole: tuple[Path, Refined, list[str]]) -> None:
         for number in (1, 2)
         for kind in ("", "_half1_unfil", "_half2_unfil")
     }
-    tables = {"fsc.csv", "refine.json", "views.csv"}
+    tables = {"fsc.csv", "refine.json", "views.csv", "weights.csv"}
     assert names == maps | tables | {MANIFOLD, "checkpoints"}
 
 
@@ -348,7 +348,7 @@ def test_assign_takes_the_refined_conformations(
     whole: tuple[Path, Refined, list[str]],
 ) -> None:
     folder, refined, _ = whole
-    manifold, config, voxel_size = read_conformations(folder, None)
+    manifold, config, voxel_size = read_conformations(folder, 0)
     assert torch.equal(manifold.volumes, refined.state.manifold.volumes)
     assert (config, voxel_size) == (CONFIG, VOXEL_SIZE)
     with pytest.raises(InputError, match="leave the option away"):

@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.inference.spacing import BEYOND, along, quantiles, respace
+from multicryogan.inference.spacing import (
+    BEYOND,
+    GIVEN,
+    along,
+    follow,
+    quantiles,
+    shared_out,
+)
+from multicryogan.inference.spacing import EVEN as EVEN_SHARE
 from multicryogan.likelihood.manifold import Manifold, all_pairs
+from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 
 EVEN = torch.full((4,), 0.25)
@@ -34,7 +43,7 @@ def posterior(manifold: Manifold, seen: Tensor, spread: float) -> Tensor:
 def settled(manifold: Manifold, seen: Tensor, spread: float) -> Tensor:
     """(V,) values x after the conformations were moved eight times."""
     for _ in range(8):
-        manifold = respace(manifold, posterior(manifold, seen, spread).sum(0))
+        manifold = follow(manifold, posterior(manifold, seen, spread).sum(0))
     return manifold.coefficients[:, 1]
 
 
@@ -102,11 +111,60 @@ def test_two_states_keep_the_conformations_that_are_due_to_them(spread: float) -
     assert ((found[4:] - 1).abs() < 0.03).all()
 
 
-@pytest.mark.parametrize(
-    "latents", [torch.rand(9, 2, generator=stream(0, "latents")), torch.rand(2, 1)]
-)
-def test_planes_and_pairs_stay_as_they_are(latents: Tensor) -> None:
-    count = len(latents)
-    start = dataclasses.replace(line(torch.arange(float(count))), latents=latents)
-    found = respace(start, torch.rand(count, generator=stream(0, "share")))
-    assert torch.equal(found.coefficients, start.coefficients)
+def test_pairs_stay_as_they_are() -> None:
+    start = line(torch.arange(2.0))
+    assert follow(start, torch.tensor([0.1, 0.9])) is start
+
+
+# Several dimensions: the weights are learned
+
+
+def plane(steps: int) -> Manifold:
+    """Conformations on a grid, equally likely."""
+    latents = LatentPrior("uniform", 2).grid(steps)
+    return dataclasses.replace(line(torch.zeros(steps**2)), latents=latents)
+
+
+def learned(weights: Tensor, steps: int, spread: float, iterations: int) -> Tensor:
+    """(V,) weights after some iterations, seen through posteriors of a known spread."""
+    found = plane(steps)
+    place = found.latents * steps
+    draws = torch.multinomial(weights, 20_000, True, generator=stream(0, "draws"))
+    seen = place[draws] + spread * torch.randn(20_000, 2, generator=stream(0, "noise"))
+    ratio = (-0.5 * (torch.cdist(seen, place) / spread).square()).exp()
+    for _ in range(iterations):
+        share = ratio * found.weights
+        found = follow(found, (share / share.sum(1, keepdim=True)).sum(0))
+    return found.weights
+
+
+def test_even_shares_of_a_plane_stay_even() -> None:
+    even = torch.full((12,), 1 / 12, dtype=torch.float64)
+    torch.testing.assert_close(shared_out(5 * even, (3, 4)), even)
+
+
+def test_a_share_is_given_to_neighbours_along_every_axis() -> None:
+    share = torch.zeros(4, 3, dtype=torch.float64)
+    share[1, 1] = 1
+    line_1 = torch.tensor([GIVEN, 1 - 2 * GIVEN, GIVEN, 0.0], dtype=torch.float64)
+    expected = line_1[:, None] * line_1[:3]  # axis by axis
+    expected = (1 - EVEN_SHARE) * expected + EVEN_SHARE / 12
+    torch.testing.assert_close(shared_out(share.flatten(), (4, 3)), expected.flatten())
+
+
+def test_two_hills_of_a_plane_are_learned() -> None:
+    steps = 9
+    place = LatentPrior("uniform", 2).grid(steps)
+    tops = torch.tensor([[0.25, 0.3], [0.7, 0.75]])
+    true = (-torch.cdist(place, tops).square() / 0.03).exp().sum(1) + 0.05
+    found = learned(true, steps, 1.0, 10)
+    pair = torch.stack((found, true / true.sum()))
+    assert float(torch.corrcoef(pair)[0, 1]) > 0.95
+
+
+def test_an_even_plane_forms_no_spikes() -> None:
+    """Not in two hundred iterations, where posteriors are two steps wide."""
+    found = learned(torch.ones(49), 7, 2.0, 200)
+    inner = found.view(7, 7)[1:-1, 1:-1]
+    assert float(inner.max() / inner.min()) < 2
+    assert float(found.min()) > 0

@@ -21,7 +21,13 @@ def scores() -> Scores:
     return score(states, position, weights, states, 40 * position, weights, 10.0)
 
 
-@pytest.mark.parametrize("plot", [plot_fsc, plot_fsccc, plot_order])
+def test_populations_become_a_picture(scores: Scores, tmp_path: Path) -> None:
+    assert scores.populations is not None
+    path = plot_fsccc(scores.populations, tmp_path / "picture.png")
+    assert path.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("plot", [plot_fsc, plot_order])
 def test_scores_become_pictures(
     plot: Callable[[Scores, Path], Path], scores: Scores, tmp_path: Path
 ) -> None:
