@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.assigned_files import NPZ, POPULATIONS
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ CONFORMATIONS = 21  # of the paper's FSCCC matrix
 
 
 def evaluate(
-    run: Annotated[Path, Parameter(help="Folder made by train or refine.")],
+    run: Annotated[Path, Parameter(help="Folder made by train, refine or assign.")],
     *,
     truth: Annotated[Path, Parameter(help="Folder made by simulate.")],
     output: Annotated[
@@ -32,7 +33,9 @@ def evaluate(
     """Compare a run's conformations with the truth, beside the mean-map baseline.
 
     Prints a table and writes scores.json, table.txt and pictures of the FSC curves, of
-    the FSCCC matrices, of matched against true coordinate, and of the maps.
+    the FSCCC matrices, of matched against true coordinate, and of the maps. Shares of
+    the conformations are those of the run; those that images tell, less the blur of
+    their posteriors, are those of a folder of assign.
     """
     options.set_up_torch("cpu", threads)
     folder = output or run / "evaluation"
@@ -51,7 +54,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     from multicryogan.report.maps import plot_conformations
     from multicryogan.synthetic import read_truth
 
-    volumes, latents, voxel_size = read_series(run)
+    volumes, latents, weights, voxel_size = read_series(run)
     truth = read_truth(truth_folder)
     box = truth.maps.shape[-1]
     field, true_field = volumes.shape[-1] * voxel_size, box * truth.voxel_size
@@ -64,7 +67,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     scores = score(
         volumes,
         latents,
-        latents.new_ones(len(latents)),
+        weights,
         truth.maps,
         truth.map_coordinates,
         truth.map_weights,
@@ -87,15 +90,16 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     return scores
 
 
-def read_series(folder: Path) -> tuple[Tensor, Tensor, float]:
+def read_series(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
     """Read or make volumes along the first latent dimension.
 
     Returns:
-        (V, D, D, D) volumes, (V,) latents, and Å per voxel.
+        (V, D, D, D) volumes, (V,) latents, (V,) shares of the particles up to a
+        factor, and Å per voxel.
 
     Raises:
-        InputError: The folder is neither a run nor refined, or was refined in several
-            latent dimensions.
+        InputError: The folder is neither a run nor refined nor assigned, or has
+            several latent dimensions.
     """
     import torch
 
@@ -103,16 +107,54 @@ def read_series(folder: Path) -> tuple[Tensor, Tensor, float]:
     from multicryogan.priors import LatentPrior
     from multicryogan.training import load_snapshot
 
+    if (folder / NPZ).is_file():
+        return read_assigned(folder)
     if (folder / MANIFOLD).is_file():
         manifold, _, voxel_size = load_manifold(folder)
-        if manifold.latents.shape[1] > 1:
-            raise InputError(
-                f"{folder} was refined in {manifold.latents.shape[1]} latent "
-                "dimensions; evaluate the run that it came from"
-            )
-        return manifold.volumes, manifold.latents[:, 0], voxel_size
+        _check_line(folder, manifold.latents, "refined")
+        return manifold.volumes, manifold.latents[:, 0], manifold.weights, voxel_size
     generator, config, voxel_size = load_snapshot(folder)
     prior = LatentPrior(config.latent.kind, config.latent.dimensions)
     latents = prior.path(CONFORMATIONS)
+    weights = latents.new_ones(len(latents))
     with torch.no_grad():
-        return generator(latents), latents[:, 0], voxel_size
+        return generator(latents), latents[:, 0], weights, voxel_size
+
+
+def read_assigned(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Read the class maps of a folder of assign, and the shares that images tell.
+
+    Returns:
+        As `read_series`.
+
+    Raises:
+        InputError: There are no shares, or several latent dimensions.
+    """
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from multicryogan.io import read_volume
+
+    with np.load(folder / NPZ, allow_pickle=False) as arrays:
+        latents = torch.from_numpy(arrays["conformation_latents"])
+    _check_line(folder, latents, "assigned")
+    if not (folder / POPULATIONS).is_file():
+        raise InputError(
+            f"no {POPULATIONS} in {folder}: too few particles were assigned to tell "
+            "shares; evaluate the run that they were assigned with"
+        )
+    shares = torch.tensor(pd.read_csv(folder / POPULATIONS)["share"].to_numpy())
+    files = [folder / f"class_{i:03d}.mrc" for i in range(1, len(latents) + 1)]
+    maps = [read_volume(file) for file in files]
+    volumes = torch.stack([volume.values for volume in maps])
+    return volumes, latents[:, 0], shares.float(), maps[0].voxel_size
+
+
+def _check_line(folder: Path, latents: Tensor, verb: str) -> None:
+    """Refuse latents (V, d) that are no line."""
+    if latents.shape[1] > 1:
+        raise InputError(
+            f"{folder} was {verb} in {latents.shape[1]} latent dimensions; evaluate "
+            "the run that it came from"
+        )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.evaluation.distribution import Distribution, compare_distributions
 from multicryogan.evaluation.fsc import fsc, fsc_area, resolution_angstrom
-from multicryogan.evaluation.matching import correlation_matrix
+from multicryogan.evaluation.matching import laid_correlations
 from multicryogan.evaluation.motion import Motion, compare_motion
 from multicryogan.evaluation.order import Order, measure_order
 from multicryogan.evaluation.populations import shares
@@ -48,6 +49,7 @@ class Judgement:
     order: Order
     motion: Motion
     matched_shares: tuple[float, ...]  # (M), of every true state, by best match
+    distribution: Distribution | None  # along one coordinate of many states
     beats_mean_map: bool
     beats_recovered_mean: bool
 
@@ -85,16 +87,9 @@ def judge(laid: Laid, truth: Truth, latents: Tensor, weights: Tensor) -> Judgeme
     Returns:
         The judgement; the head of `scores` says how it is measured.
     """
-    everyone = torch.arange(len(weights))
-    correlation = torch.cat(
-        [
-            correlation_matrix(
-                laid.lay(m, everyone), truth.states[m : m + 1], truth.matching_shell
-            )
-            for m in range(len(truth.states))
-        ],
-        dim=1,
-    )  # (N, M)
+    correlation = laid_correlations(
+        laid.lay, len(weights), truth.states, truth.matching_shell
+    )
     matched = correlation.argmax(dim=1)
     rows = _state_scores(laid, truth, correlation, weights)
     return Judgement(
@@ -109,6 +104,9 @@ def judge(laid: Laid, truth: Truth, latents: Tensor, weights: Tensor) -> Judgeme
             truth.matching_shell,
         ),
         matched_shares=tuple(shares(matched, weights, len(truth.states)).tolist()),
+        distribution=compare_distributions(
+            correlation, latents, weights, truth.coordinates, truth.weights
+        ),
         beats_mean_map=_beats(
             laid, truth, rows, [row.mean_map.fsc_area for row in rows]
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,28 @@ def correlation_matrix(volumes: Tensor, states: Tensor, max_shell: int) -> Tenso
     recovered, true = unit_modes(volumes, max_shell), unit_modes(states, max_shell)
     correlations: Tensor = recovered @ true.T
     return correlations
+
+
+def laid_correlations(
+    lay: Callable[[int, Tensor], Tensor], count: int, states: Tensor, max_shell: int
+) -> Tensor:
+    """Correlate volumes with states, laid anew on each.
+
+    Args:
+        lay: Lays picked volumes (P,) on a state: (P, D, D, D).
+        count: Number N of volumes.
+        states: (M, D, D, D) true densities.
+        max_shell: Last shell compared.
+
+    Returns:
+        (N, M) correlations in [-1, 1].
+    """
+    everyone = torch.arange(count)
+    columns = [
+        correlation_matrix(lay(m, everyone), states[m : m + 1], max_shell)
+        for m in range(len(states))
+    ]
+    return torch.cat(columns, dim=1)
 
 
 def unit_modes(volumes: Tensor, max_shell: int) -> Tensor:
