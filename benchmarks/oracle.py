@@ -17,7 +17,10 @@ fits; each coordinate counts along the latent axis that orders it best. Poses co
 after the one turn, in either hand, that makes most of them right, and with a turn for
 each conformation, since images do not show how conformations are turned to each other.
 What that alone costs is told by the true maps' poses, once these maps are laid on their
-neighbours as `assign` lays its own.
+neighbours as `assign` lays its own. Along one continuous coordinate the particles are
+counted in thirds of the true range: their latents between class maps, these maps
+between true ones. Posterior means crowd towards the middle; shares less that blur are
+what `multicryogan evaluate FOLDER` tells.
 """
 
 from __future__ import annotations
@@ -33,9 +36,17 @@ import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
-from multicryogan.evaluation import align_neighbours, widest_step
+from multicryogan.evaluation import (
+    align_neighbours,
+    mean_map,
+    own_frames,
+    widest_step,
+)
+from multicryogan.evaluation.distribution import Cumulative, between_states
+from multicryogan.evaluation.matching import correlation_matrix
 from multicryogan.evaluation.order import rank_correlations, spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
+from multicryogan.evaluation.scores import matching_shell
 from multicryogan.inference import assigned_level
 from multicryogan.io import read_particles, read_volume
 from multicryogan.likelihood import Examination, ImageLaw, Manifold, Placement, PoseTree
@@ -181,7 +192,11 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
         moving = [axis for axis, unit in enumerate(truth.units) if unit != PRESENT]
         ranks = rank_correlations(latent, truth.coordinates[rows][:, moving])
         told = " / ".join(f"{abs(rank):.3f}" for rank in ranks)
-        return f"posterior mean: rank correlation {told}; {poses}"
+        told = f"posterior mean: rank correlation {told}; {poses}"
+        if len(truth.units) > 1:
+            return told
+        found = np.interp(latent[:, 0], places, places_along(maps, truth))
+        return f"{told}; {_shares_along(torch.from_numpy(found), rows, truth)}"
     first, _ = widest_step(maps)
     group = latent[:, 0] > float(places[first : first + 2].mean())
     right = max((group == state, group != state), key=lambda hits: int(hits.sum()))
@@ -189,6 +204,34 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
     return (
         f"in the right group: {_share(right)}; shares by the mean posterior of all: "
         f"{_percents([low, 1 - low])}; {poses}"
+    )
+
+
+def places_along(maps: Tensor, truth: Truth) -> Tensor:
+    """Place maps (V, D, D, D) along the true coordinate, each in its own frame."""
+    states, weights = truth.maps, truth.map_weights
+    laid = own_frames(maps, states, mean_map(states, weights))
+    shell = matching_shell(states, weights)
+    everyone = torch.arange(len(maps))
+    columns = [
+        correlation_matrix(laid.lay(m, everyone), states[m : m + 1], shell)
+        for m in range(len(states))
+    ]
+    correlation = torch.cat(columns, dim=1)
+    return between_states(correlation, truth.map_coordinates[:, 0])
+
+
+def _shares_along(found: Tensor, rows: Tensor, truth: Truth) -> str:
+    """Count particles (B,) at coordinates that were found, and where they are."""
+    true, states = truth.coordinates[rows, 0], truth.map_coordinates[:, 0]
+    limits = (float(states.min()), float(states.max()))
+    ones = torch.ones(len(rows))
+    here, there = (Cumulative.spread(x, ones, limits) for x in (found, true))
+    return (
+        f"in thirds of the range, as placed: {_percents(list(here.shares(limits)))}; "
+        f"of these images: {_percents(list(there.shares(limits)))}; largest "
+        "difference of the cumulative shares "
+        f"{100 * here.largest_difference(there):.1f} points"
     )
 
 

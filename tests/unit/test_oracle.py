@@ -284,3 +284,29 @@ def test_ranks_of_two_assigned_coordinates_are_told(tmp_path: Path) -> None:
     write_assigned(tmp_path / "a", moving.maps, latent, moving.rotation, weight)
     told = oracle.report_assigned(tmp_path / "a", torch.arange(20), moving)
     assert told.startswith("posterior mean: rank correlation 1.000 / 1.000; pose")
+
+
+def test_particles_are_counted_where_their_class_maps_belong(tmp_path: Path) -> None:
+    """Maps in the opposite order, at latents of 0.1 to 0.9."""
+    law = LawConfig(maps=5)
+    config = SimulationConfig(images=200, box=16, pixel_size=10.0, law=law)
+    simulate(config, tmp_path / "d")
+    moving = read_truth(tmp_path / "d")
+    states = moving.map_coordinates[:, 0]
+    along = (moving.coordinates[:, 0] - states[0]) / (states[-1] - states[0])
+    latent, weight = 0.9 - 0.8 * along, torch.full((200, 5), 0.2)
+    maps, rotation = moving.maps.flip(0), moving.rotation
+    write_assigned(tmp_path / "a", maps, latent, rotation, weight)
+    rows = torch.arange(0, 200, 2)
+    told = oracle.report_assigned(tmp_path / "a", rows, moving)
+    placed, own, difference = told.split("in thirds of the range, ")[1].split("; ")
+    numbers = [
+        [float(x.split()[0]) for x in side.split(":")[-1].split("/")]
+        for side in (placed, own)
+    ]
+    thirds = (3 * along[rows]).long().bincount(minlength=3)
+    torch.testing.assert_close(
+        torch.tensor(numbers[1]), thirds.float(), atol=1.0, rtol=0
+    )
+    torch.testing.assert_close(*map(torch.tensor, numbers), atol=6.0, rtol=0)
+    assert float(difference.split()[-2]) < 6

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.assigned_files import NPZ, POPULATIONS
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ POINTS = 40_000  # of the latent that stand for its density
 
 
 def evaluate(
-    run: Annotated[Path, Parameter(help="Folder made by train or refine.")],
+    run: Annotated[Path, Parameter(help="Folder made by train, refine or assign.")],
     *,
     truth: Annotated[Path, Parameter(help="Folder made by simulate.")],
     output: Annotated[
@@ -37,7 +38,9 @@ def evaluate(
 
     Prints a table and writes scores.json, table.txt and pictures of the FSC curves, of
     the FSCCC matrices of a line, of matched against true coordinate, of the occupancy
-    of two coordinates, and of the maps.
+    of two coordinates, and of the maps. Shares of the conformations are those of the
+    run; those that images tell, less the blur of their posteriors, are those of a
+    folder of assign.
     """
     options.set_up_torch("cpu", threads)
     folder = output or run / "evaluation"
@@ -117,7 +120,8 @@ def read_series(folder: Path) -> Series:
     taken if it has several dimensions, and how many particles lie in each cell.
 
     Raises:
-        InputError: The folder is neither a run nor refined.
+        InputError: The folder is neither a run nor refined nor assigned, or was
+            assigned in several latent dimensions.
     """
     import torch
 
@@ -125,6 +129,8 @@ def read_series(folder: Path) -> Series:
     from multicryogan.priors import LatentPrior
     from multicryogan.training import load_snapshot
 
+    if (folder / NPZ).is_file():
+        return read_assigned(folder)
     if (folder / MANIFOLD).is_file():
         manifold, config, voxel_size = load_manifold(folder)
         picked = spread_places(*manifold.latents.shape)
@@ -176,3 +182,36 @@ def density_over(prior: LatentPrior, weights: Tensor) -> Density:
     within = max(1, round(POINTS ** (1 / prior.dimensions) / steps))
     points = prior.grid(steps * within)
     return Density(points, weights[prior.cell(points, steps)])
+
+
+def read_assigned(folder: Path) -> Series:
+    """Read the class maps of a folder of assign, and the shares that images tell.
+
+    Raises:
+        InputError: There are no shares, or several latent dimensions.
+    """
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from multicryogan.evaluation import Density
+    from multicryogan.io import read_volume
+
+    with np.load(folder / NPZ, allow_pickle=False) as arrays:
+        latents = torch.from_numpy(arrays["conformation_latents"])
+    if latents.shape[1] > 1:
+        raise InputError(
+            f"{folder} was assigned in {latents.shape[1]} latent dimensions; evaluate "
+            "the run that it came from"
+        )
+    if not (folder / POPULATIONS).is_file():
+        raise InputError(
+            f"no {POPULATIONS} in {folder}: too few particles were assigned to tell "
+            "shares; evaluate the run that they were assigned with"
+        )
+    shares = torch.tensor(pd.read_csv(folder / POPULATIONS)["share"].to_numpy())
+    files = [folder / f"class_{i:03d}.mrc" for i in range(1, len(latents) + 1)]
+    maps = [read_volume(file) for file in files]
+    volumes = torch.stack([volume.values for volume in maps])
+    density = Density(latents, shares.float())
+    return Series(volumes, latents, shares.float(), density, maps[0].voxel_size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.evaluation.distribution import Distribution, compare_distributions
 from multicryogan.evaluation.fsc import fsc, fsc_area, resolution_angstrom
 from multicryogan.evaluation.matching import correlation_matrix
 from multicryogan.evaluation.motion import Motion, compare_motion
@@ -48,6 +49,7 @@ class Judgement:
     order: Order
     motion: Motion
     matched_shares: tuple[float, ...]  # (M), of every true state, by best match
+    distribution: Distribution | None  # along one coordinate of many states
     beats_mean_map: bool
     beats_recovered_mean: bool
 
@@ -109,6 +111,9 @@ def judge(laid: Laid, truth: Truth, latents: Tensor, weights: Tensor) -> Judgeme
             truth.matching_shell,
         ),
         matched_shares=tuple(shares(matched, weights, len(truth.states)).tolist()),
+        distribution=compare_distributions(
+            correlation, latents, weights, truth.coordinates, truth.weights
+        ),
         beats_mean_map=_beats(
             laid, truth, rows, [row.mean_map.fsc_area for row in rows]
         ),

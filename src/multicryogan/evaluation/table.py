@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from multicryogan.evaluation.distribution import FEW
+
 if TYPE_CHECKING:
+    from multicryogan.evaluation.distribution import Distribution
     from multicryogan.evaluation.judgement import Judgement, StateScore
     from multicryogan.evaluation.occupancy import Occupancy
     from multicryogan.evaluation.populations import Populations
@@ -109,13 +112,26 @@ def _motion_lines(judged: Judgement, shell: int) -> list[str]:
             _number(motion.spread_ratio),
         ),
     ]
-    if len(judged.states) <= 4:
+    if len(judged.states) <= FEW:
         true = tuple(state.weight for state in judged.states)
         lines += [
             _line("shares by best match", _shares(judged.matched_shares)),
             _line("  true", _shares(true)),
         ]
+    if judged.distribution is not None:
+        lines += _distribution_lines(judged.distribution)
     return lines
+
+
+def _distribution_lines(found: Distribution) -> list[str]:
+    return [
+        _line("shares of the thirds of the true range", _shares(found.shares)),
+        _line("  true", _shares(found.true_shares)),
+        _line(
+            "largest difference of the cumulative shares",
+            f"{100 * found.largest_difference:.1f} points",
+        ),
+    ]
 
 
 def _verdict_lines(judged: Judgement) -> list[str]:

@@ -40,6 +40,14 @@ class Symmetry:
         """Number of rotations of the group."""
         return len(point_group(self.group))
 
+    def of_all(self, motions: int) -> str:
+        """Name the group that every conformation has: that of the mean, or C1.
+
+        Directions that it takes into each other look alike. A motion without the
+        symmetry tells them apart: a molecule may well lie on the subunit that moves.
+        """
+        return self.group if self.has_motion or motions == 0 else "C1"
+
     def impose(self, basis: Tensor) -> Tensor:
         """Make (C, D, D, D) symmetric: the first, the mean, or with all motions."""
         if self.has_motion:

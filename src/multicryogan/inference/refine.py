@@ -29,6 +29,7 @@ from multicryogan.networks import Generator
 from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard
+from multicryogan.rotations import point_group
 from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
 from multicryogan.training.build import build_symmetry
@@ -145,8 +146,9 @@ def refine_run(
     last_shell = int(state.history[-1]["shell"])
     level = state.tree.levels(last_shell)
     pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
-    if work.symmetry.has_motion:  # which of the symmetric poses, nothing can tell
-        pose_nats -= math.log(work.symmetry.order)
+    # Which of the symmetric poses, nothing can tell.
+    group = work.symmetry.of_all(len(state.maxima[0]) - 1)
+    pose_nats -= math.log(len(point_group(group)))
     refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
     write_refined(refined, config, settings, stage.pixel_size, output)
     return refined

@@ -145,7 +145,8 @@ class Refinement:
         counts = sums[0].counts + sums[1].counts
         spaced = follow(state.halves[0], counts.weights)
         if self.config.views == "learned":
-            views = ViewLaw.of_counts(counts.views)
+            group = self.symmetry.of_all(len(basis[0]) - 1)
+            views = ViewLaw.of_counts(counts.views, group)
             spaced = spaced.seen_from(views)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()

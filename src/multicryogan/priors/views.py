@@ -2,6 +2,9 @@
 
 Directions are cells of an even grid on the sphere, with a weight for each conformation:
 a molecule may lie down differently when it opens. Angles in the plane are uniform.
+
+Images of a symmetric volume do not tell a direction from its mates under the point
+group: of all laws that explain them alike, the symmetric one is taken.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from multicryogan.rotations import point_group
 
 CELLS = 192  # 15 degrees across
 OWN = 500.0  # particles of a conformation that outweigh the directions of all
@@ -36,14 +41,19 @@ class ViewLaw:
         return ViewLaw(torch.full((1, CELLS), 1 / CELLS))
 
     @staticmethod
-    def of_counts(counts: Tensor) -> ViewLaw:
+    def of_counts(counts: Tensor, group: str = "C1") -> ViewLaw:
         """Estimate the law from posterior weights, (V, K), of particles.
 
         The mean of a Dirichlet posterior at two levels, of blurred counts: the
         directions of one conformation lean towards those of all, which lean towards
         uniform.
+
+        Args:
+            counts: Of each direction in each conformation.
+            group: Point group that every conformation has, a name as of
+                `rotations.point_group`: counts are shared among its directions.
         """
-        counts = counts @ _blur().to(counts)
+        counts = counts @ _blur(group).to(counts)
         common = counts.sum(0, keepdim=True)
         common = (common + EVEN / CELLS) / (common.sum() + EVEN)
         own = counts + OWN * common
@@ -97,12 +107,18 @@ def view_directions(count: int) -> Tensor:
     return torch.stack((across * turn.cos(), across * turn.sin(), z), dim=1).float()
 
 
-@lru_cache(maxsize=1)
-def _blur() -> Tensor:
-    """(K, K) shares that a cell gives to others; rows sum to one."""
+@lru_cache(maxsize=16)
+def _blur(group: str) -> Tensor:
+    """(K, K) shares that a cell gives to others, about all its mates; rows sum to one.
+
+    The mates lie between cells, where the blur is taken from: no cell is one of them.
+    """
     directions = view_directions(CELLS)
     concentration = 1 / math.radians(BLUR_DEG) ** 2  # von Mises-Fisher
-    kernel = (concentration * (directions @ directions.T - 1)).exp()
+    kernel = torch.zeros(CELLS, CELLS)
+    for rotation in point_group(group).float():
+        cosine = directions @ rotation @ directions.T
+        kernel += (concentration * (cosine - 1)).exp()
     return kernel / kernel.sum(1, keepdim=True)
 
 

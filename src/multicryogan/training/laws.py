@@ -23,6 +23,7 @@ from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS
 from multicryogan.rng import stream
 from multicryogan.simulator import VIEW_STEPS
+from multicryogan.training.build import build_symmetry
 from multicryogan.training.stage import Stage
 from multicryogan.training.warm import file_directions
 
@@ -44,6 +45,7 @@ class Laws:
         shift_square: Faded sum of |shift|² in Å².
         images: Faded number of images.
         times: That it was learned, counted in `EVERY`.
+        group: Point group of every conformation: directions are alike under it.
     """
 
     shift_sigma_angstrom: float
@@ -51,23 +53,29 @@ class Laws:
     shift_square: float = 0.0
     images: float = 0.0
     times: int = 0
+    group: str = "C1"
 
     @staticmethod
     def begun(config: RunConfig, stack: ParticleStack) -> Laws:
         """Start from the settings; beside a map, with the directions of the file."""
         rows = VIEW_STEPS**config.latent.dimensions
-        sigma = config.imaging.shift_sigma_angstrom
-        known = file_directions(stack) if config.generator.start_map else None
+        sigma, shape = config.imaging.shift_sigma_angstrom, config.generator
+        motions = 0 if shape.kind == "volume" else shape.components
+        group = build_symmetry(config).of_all(motions)
+        known = file_directions(stack, shape.symmetry) if shape.start_map else None
         if known is None:
-            return Laws(sigma, torch.zeros(rows, CELLS))
+            return Laws(sigma, torch.zeros(rows, CELLS), group=group)
         counts = (known / rows).expand(rows, -1).clone()
         images = float(known.sum())
-        return Laws(sigma, counts, 2 * images * sigma**2, images)
+        square = 2 * images * sigma**2
+        return Laws(sigma, counts, square, images, group=group)
 
     @property
     def views(self) -> ViewLaw | None:
         """Law of the directions; none as long as none were counted."""
-        return ViewLaw.of_counts(self.counts) if self.images > 0 else None
+        if self.images == 0:
+            return None
+        return ViewLaw.of_counts(self.counts, self.group)
 
     def joined(self, counts: Counts, tree: PoseTree, level: int, size: float) -> Laws:
         """Add the counts of some images; `size` is Å per pixel."""
@@ -78,7 +86,13 @@ class Laws:
             width = tree.shifts.width(square / images / size**2, level)
             sigma_angstrom = size * max(width, LEAST_PX)
         directions = FADE * self.counts + counts.views.cpu()
-        return Laws(sigma_angstrom, directions, square, images)
+        return replace(
+            self,
+            shift_sigma_angstrom=sigma_angstrom,
+            counts=directions,
+            shift_square=square,
+            images=images,
+        )
 
 
 @torch.no_grad()

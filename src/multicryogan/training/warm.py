@@ -14,6 +14,7 @@ from multicryogan.io import ParticleStack, Volume
 from multicryogan.networks.blocks import KNEE_SHELL, gaussian_blob
 from multicryogan.priors.views import CELLS, view_cells
 from multicryogan.rng import stream
+from multicryogan.rotations import point_group
 
 SHELL = 5  # a map is low-passed there: finer detail has to come from the particles
 TRUSTED = 2_000.0  # particles that the poses of a file count as, at most
@@ -61,16 +62,21 @@ def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
     return voxels * (usual / float(voxels.norm()))
 
 
-def file_directions(stack: ParticleStack) -> Tensor | None:
+def file_directions(stack: ParticleStack, group: str) -> Tensor | None:
     """(K,) how often the poses of a file look from each direction; None without.
 
-    They say the same as `TRUSTED` particles do, so that others can overrule them.
+    They say the same as `TRUSTED` particles do, so that others can overrule them. A
+    file names one of all poses that are alike under the point group of the map: the
+    choice says nothing of the molecule, even if its motion breaks the symmetry.
     """
     rotation = stack.rotations()
     if rotation is None:
         return None
-    counts = view_cells(rotation).bincount(minlength=CELLS).float()
-    return counts * min(1.0, TRUSTED / len(rotation))
+    turns = point_group(group).to(rotation)
+    counts = torch.zeros(CELLS)
+    for turn in turns:
+        counts += view_cells(rotation @ turn).bincount(minlength=CELLS)
+    return counts / len(turns) * min(1.0, TRUSTED / len(rotation))
 
 
 def _outside(box: int) -> Tensor:

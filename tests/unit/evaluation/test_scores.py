@@ -242,6 +242,34 @@ def test_shares_by_best_match_follow_the_latent_weights() -> None:
     assert scores.own_frames.matched_shares == pytest.approx((0.25, 0.75))
 
 
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("turned", (0.33, 0.33, 0.33)),
+        ("reversed", (0.33, 0.33, 0.33)),
+        ("half", (0.17, 0.67, 0.17)),
+        ("homogeneous", (0, 1, 0)),
+    ],
+)
+def test_shares_of_the_thirds_are_those_of_the_motion(
+    name: str, shares: tuple[float, ...]
+) -> None:
+    """Ends of the latent stand for half as many particles as the true states do."""
+    found = scored(name).own_frames.distribution
+    assert found is not None
+    assert found.shares == pytest.approx(shares, abs=0.08)
+    # Every state weighs as much here: what the ends hold lies in half a step.
+    assert found.true_shares == pytest.approx((0.37, 0.27, 0.37), abs=0.01)
+
+
+def test_the_table_tells_the_thirds_beside_the_truth() -> None:
+    lines = scored("turned").table()
+    place = next(i for i, x in enumerate(lines) if x.startswith("shares of the thirds"))
+    assert lines[place + 1].endswith("37% / 27% / 37%")
+    assert lines[place + 2].endswith(" points")
+    assert not any(x.startswith("shares by best match") for x in lines)
+
+
 def test_scores_are_plain_json_with_null_for_nan() -> None:
     plain = json.loads(json.dumps(scored("homogeneous").to_dict(), allow_nan=False))
     assert plain["own_frames"]["order"]["rank_correlation"] == [None]

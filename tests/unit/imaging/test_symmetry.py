@@ -6,7 +6,7 @@ from torch import Tensor
 
 from evaluation_phantoms import blobs
 from multicryogan.fourier import frequency_radius
-from multicryogan.imaging import project, symmetrise
+from multicryogan.imaging import Symmetry, project, symmetrise
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group, random_rotations
 
@@ -135,3 +135,9 @@ def test_large_tables_are_worked_out_anew(monkeypatch: pytest.MonkeyPatch) -> No
     kept = symmetrise(volume, "T")
     monkeypatch.setattr(f"{MODULE}.TAPS_KEPT", 0)
     assert torch.equal(symmetrise(volume, "T"), kept)
+
+
+def test_a_free_motion_leaves_no_symmetry_to_all() -> None:
+    free, symmetric = Symmetry("D3"), Symmetry("D3", has_motion=True)
+    assert [free.of_all(motions) for motions in (0, 1, 5)] == ["D3", "C1", "C1"]
+    assert [symmetric.of_all(motions) for motions in (0, 1)] == ["D3", "D3"]

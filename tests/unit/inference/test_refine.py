@@ -470,8 +470,11 @@ def test_a_rigid_generator_is_refined_as_one_map(tmp_path: Path, run: Run) -> No
     assert torch.equal(*load_manifold(tmp_path)[0].volumes)
 
 
-def test_the_symmetry_of_the_run_is_that_of_the_maps(tmp_path: Path, run: Run) -> None:
-    shape = {"kind": "volume", "symmetry": "D2", "symmetric_motion": True}
+@pytest.mark.parametrize("has_motion", [False, True])
+def test_the_symmetry_of_the_run_is_that_of_the_maps(
+    has_motion: bool, tmp_path: Path, run: Run
+) -> None:
+    shape = {"kind": "volume", "symmetry": "D2", "symmetric_motion": has_motion}
     config = run_config({"data": {"box": BOX}, "generator": shape})
     settings = dataclasses.replace(SETTINGS, iterations=1, components=0)
     found, _ = run(
@@ -479,7 +482,7 @@ def test_the_symmetry_of_the_run_is_that_of_the_maps(tmp_path: Path, run: Run) -
     )
     for volumes in (found.state.maxima, load_manifold(tmp_path)[0].volumes):
         torch.testing.assert_close(symmetrise(volumes, "D2"), volumes)
-    # One of four poses that are alike need not be named.
+    # One of four poses that are alike need not be named: nothing moves.
     tree = PoseTree(160)
     poses = tree.count(tree.levels(found.last_shell)) / 4
     assert found.pose_nats == pytest.approx(math.log(poses))

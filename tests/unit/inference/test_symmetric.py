@@ -10,7 +10,7 @@ from evaluation_phantoms import blobs
 from multicryogan.config import RefineConfig
 from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
-from multicryogan.imaging import Symmetry, symmetrise
+from multicryogan.imaging import ImagingParams, Symmetry, form_images, symmetrise
 from multicryogan.imaging.slicing import Slicer
 from multicryogan.inference.refinement import Refinement, State, in_sphere
 from multicryogan.inference.symmetric import in_all_poses, rotated_sum
@@ -18,11 +18,14 @@ from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.maximisation import Sums, to_spectrum
 from multicryogan.likelihood.weighing import Counts
+from multicryogan.priors import ViewLaw
+from multicryogan.priors.views import CELLS, view_cells, view_directions
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group, random_rotations
-from refinement_data import BOX, correlation, images_of, refinement
+from refinement_data import BOX, PIXEL_SIZE, correlation, images_of, refinement
 
 HELD_OUT = 50
+SIDE = torch.tensor([0.8, 0.6, 0.0])  # its mirror view is one of its mates
 
 
 def symmetric_points(group: str) -> Tensor:
@@ -201,3 +204,79 @@ def test_a_motion_may_break_the_symmetry_of_the_mean() -> None:
     for half in (0, 1):
         first, last = (record["log_likelihood"][half] for record in history)
         assert last > first
+
+
+# Views
+
+
+def from_the_side(group: str, count: int) -> tuple[Tensor, float, Tensor]:
+    """Images of a symmetric particle from about one direction, and the poses."""
+    volume = in_sphere(blobs(BOX, symmetric_points(group), 1.0)[None])
+    cap = view_directions(CELLS) @ SIDE > 0.95
+    law = ViewLaw(cap[None] / cap.sum())
+    rotation = law.sample(torch.zeros(count).long(), stream(0, "side"))
+    clean = form_images(volume, ImagingParams(rotation[None]), PIXEL_SIZE)[0]
+    power = float(clean.var((-2, -1)).mean())
+    noise = torch.randn(clean.shape, generator=stream(0, "noise"))
+    return clean + power**0.5 * noise, power, rotation
+
+
+def counted(rotation: Tensor, group: str) -> ViewLaw:
+    """The law that poses tell."""
+    counts = view_cells(rotation).bincount(minlength=CELLS)
+    return ViewLaw.of_counts(counts[None].float(), group)
+
+
+def distance(first: ViewLaw, second: ViewLaw) -> float:
+    """Total variation, 0 to 1, of laws of one conformation."""
+    return float((first.weights - second.weights).abs().sum() / 2)
+
+
+def mate_shares(law: ViewLaw, group: str) -> Tensor:
+    """(G,) shares of the directions that are nearest to each mate of the side."""
+    mates = point_group(group).float() @ SIDE
+    nearest = (view_directions(CELLS) @ mates.T).argmax(1)
+    return torch.zeros(len(mates)).index_add(0, nearest, law.weights[0])
+
+
+@pytest.mark.parametrize("group", ["C4", "D2"])
+def test_views_of_a_symmetric_particle_are_learned_up_to_its_symmetry(
+    group: str,
+) -> None:
+    """Even a law that begins with one of the mates cannot stay there."""
+    images, power, rotation = from_the_side(group, 200 + HELD_OUT)
+    seen = rotation[:200]
+    volume = in_sphere(blobs(BOX, symmetric_points(group), 1.0)[None])
+    one = torch.ones(1, 1)
+    start = Manifold(one / 2, one[0], one, volume, all_pairs(1))
+    start = start.seen_from(counted(seen, "C1"))
+    laws = []
+    for symmetry in (Symmetry(group), Symmetry()):
+        work = with_symmetry((images, power), symmetry, components=0)
+        assert work.config.views == "learned"
+        laws.append(after(work, start, steps=1).manifold.views)
+    found, lopsided = laws
+    even = torch.full((4,), 0.25)
+    torch.testing.assert_close(mate_shares(found, group), even, rtol=0, atol=0.01)
+    assert mate_shares(lopsided, group).max() > 0.3
+    truth = counted(seen, group)
+    assert distance(found, truth) < 0.6 * distance(ViewLaw.uniform(), truth)
+    assert distance(found, truth) < 0.6 * distance(lopsided, truth)
+
+
+@pytest.mark.parametrize(("has_motion", "group"), [(False, "C1"), (True, "C3")])
+def test_a_free_motion_tells_directions_apart(
+    has_motion: bool, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    law = ViewLaw.of_counts
+    monkeypatch.setattr(
+        ViewLaw, "of_counts", lambda counts, of: asked.append(of) or law(counts, of)
+    )
+    states = broken("C3")
+    one, basis = torch.ones(2, 1), torch.stack((states.mean(0), states[1] - states[0]))
+    coefficients = torch.tensor([[1.0, -0.5], [1.0, 0.5]])
+    start = Manifold(one, one[:, 0] / 2, coefficients, basis, all_pairs(2))
+    images = images_of(states, [4 + HELD_OUT, 4], 1.0)
+    after(with_symmetry(images, Symmetry("C3", has_motion), components=1), start, 1)
+    assert asked == [group]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.priors.views import (
+    BLUR_DEG,
     CELLS,
     EVEN,
     OWN,
@@ -15,7 +16,12 @@ from multicryogan.priors.views import (
     view_directions,
 )
 from multicryogan.rng import stream
-from multicryogan.rotations import euler_to_matrix, random_rotations, super_fibonacci
+from multicryogan.rotations import (
+    euler_to_matrix,
+    point_group,
+    random_rotations,
+    super_fibonacci,
+)
 
 MANY = 40_000
 
@@ -127,11 +133,13 @@ def test_few_particles_of_a_conformation_lean_to_the_directions_of_all() -> None
     torch.testing.assert_close(found[0], expected, rtol=0, atol=5e-4)
 
 
-def test_few_particles_lean_to_uniform() -> None:
-    north = (view_directions(CELLS)[:, 2] > 0).float()
+@pytest.mark.parametrize("group", ["C1", "C4", "O"])
+def test_few_particles_lean_to_uniform(group: str) -> None:
+    """However many directions a particle counts in, it counts once."""
+    north = (view_directions(CELLS)[:, 2] > 0.8).float()
     few = torch.tensor(EVEN) * north / north.sum()
     many = torch.tensor(1e9) * north / north.sum()
-    found, sure = (ViewLaw.of_counts(x[None]).weights[0] for x in (few, many))
+    found, sure = (ViewLaw.of_counts(x[None], group).weights[0] for x in (few, many))
     # Its own counts are twice in it: as those of all, and as those of this one.
     common = (sure + 1 / CELLS) / 2
     expected = (EVEN * sure + OWN * common) / (EVEN + OWN)
@@ -142,3 +150,56 @@ def test_directions_of_all_are_weighed_by_the_conformations() -> None:
     law = two_laws()
     mean = law.mean(torch.tensor([1.0, 3.0]))
     torch.testing.assert_close(mean, 0.25 * law.weights[0] + 0.75 * law.weights[1])
+
+
+# Symmetry
+
+ASIDE = 70  # a direction on no axis of symmetry
+
+
+def law_of_one_direction(group: str) -> Tensor:
+    """(K,) density over uniform views of many particles seen from one direction."""
+    counts = torch.zeros(1, CELLS)
+    counts[0, ASIDE] = 1e9
+    return ViewLaw.of_counts(counts, group).weights[0] * CELLS
+
+
+@pytest.mark.parametrize("group", ["C1", "C4", "D2", "O"])
+def test_a_direction_counts_alike_at_all_its_mates(group: str) -> None:
+    """A von Mises-Fisher density about each of them, of 1 / |G| of its height."""
+    directions = view_directions(CELLS).double()
+    mates = point_group(group) @ directions[ASIDE]
+    concentration = 1 / math.radians(BLUR_DEG) ** 2
+    height = concentration / math.sinh(concentration)
+    density = height * (concentration * (directions @ mates.T)).exp().mean(1)
+    found = law_of_one_direction(group).double()
+    assert (found - density).abs().max() < 0.01 * density.max()
+
+
+@pytest.mark.parametrize("group", ["C4", "D2"])
+def test_mates_have_equal_shares(group: str) -> None:
+    directions = view_directions(CELLS)
+    mates = point_group(group).float() @ directions[ASIDE]
+    nearest = (directions @ mates.T).argmax(1)
+    shares = torch.zeros(4).index_add(0, nearest, law_of_one_direction(group) / CELLS)
+    torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.01)
+
+
+def test_even_counts_stay_even_under_any_group() -> None:
+    for group in ("D7", "T", "I"):
+        found = ViewLaw.of_counts(torch.full((2, CELLS), 1e6), group).weights
+        torch.testing.assert_close(
+            found, torch.full((2, CELLS), 1 / CELLS), rtol=0.01, atol=0
+        )
+
+
+def test_without_symmetry_counts_are_blurred_as_ever() -> None:
+    directions = view_directions(CELLS)
+    kernel = (1 / math.radians(BLUR_DEG) ** 2 * (directions @ directions.T - 1)).exp()
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    counts = torch.rand(1, CELLS, generator=stream(0, "test/counts")) * 1e4
+    blurred = counts @ kernel
+    common = (blurred + EVEN / CELLS) / (blurred.sum() + EVEN)
+    own = blurred + OWN * common
+    expected = own / own.sum(1, keepdim=True)
+    assert torch.equal(ViewLaw.of_counts(counts).weights, expected)

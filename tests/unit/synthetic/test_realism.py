@@ -49,7 +49,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Made:
 
 
 def test_there_is_a_config_for_each_complication() -> None:
-    words = "all composition correlated noise optics shifts-10 shifts-5 twist views"
+    words = "all composition correlated correlated-states noise optics "
+    words += "shifts-10 shifts-5 twist views"
     assert [f"realism-{word}" for word in words.split()] == NAMES
 
 
@@ -126,6 +127,20 @@ def test_views_follow_the_opening(made: Made) -> None:
     is_open = truth.coordinates[:, 0] > 10
     assert is_near[is_open].double().mean() > 0.6
     assert is_near[~is_open].double().mean() < 0.45
+
+
+def test_views_follow_the_state(made: Made) -> None:
+    """All open molecules are seen from near one axis, closed ones by chance."""
+    truth, _ = made("realism-correlated-states")
+    assert truth.map_coordinates.tolist() == [[0], [20]]
+    torch.testing.assert_close(truth.map_weights, torch.tensor([0.25, 0.75]))
+    is_near = truth.rotation[:, 2, 2] > np.cos(np.radians(30))
+    is_open = truth.state == 1
+    assert is_open.double().mean().item() == pytest.approx(0.75, abs=0.1)
+    assert is_near[is_open].all()
+    by_chance = (1 - np.cos(np.radians(30))) / 2
+    found = is_near[~is_open].double().mean().item()
+    assert found == pytest.approx(by_chance, abs=0.12)
 
 
 def test_the_domain_is_in_three_fifths(made: Made) -> None:

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -115,6 +115,31 @@ def test_nothing_is_known_at_the_beginning() -> None:
     laws = Laws.begun(RunConfig(), stage_of(0.0, ViewLaw.uniform()).sampler.stack)
     assert laws.views is None
     assert laws.shift_sigma_angstrom == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "group"),
+    [
+        ({"kind": "components"}, "C1"),
+        ({"kind": "components", "symmetric_motion": True}, "D2"),
+        ({"kind": "volume"}, "D2"),
+    ],
+)
+def test_views_have_the_symmetry_of_all_conformations(
+    shape: dict[str, Any], group: str
+) -> None:
+    """A motion that breaks it tells directions apart."""
+    config = tiny_config({"generator": {"symmetry": "D2", **shape}})
+    laws = Laws.begun(config, stage_of(0.0, ViewLaw.uniform()).sampler.stack)
+    tree, counts = PoseTree(), north().weights.expand(VIEW_STEPS, -1)
+    one = Counts(counts.sum(1), 1e4 * counts, torch.tensor(0.0), 0.0, 20)
+    found = laws.joined(one, tree, 1, PIXEL_SIZE).views
+    assert found is not None
+    expected = ViewLaw.of_counts(one.views, group)
+    assert torch.equal(found.weights, expected.weights)
+    is_up = view_directions(CELLS)[:, 2] > 0
+    share = float(found.weights[0, is_up].sum())
+    assert share == pytest.approx(0.5, abs=0.01) if group == "D2" else share > 0.8
 
 
 @pytest.fixture

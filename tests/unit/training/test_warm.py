@@ -11,7 +11,7 @@ from torch import Tensor
 from multicryogan.errors import InputError
 from multicryogan.fourier import frequency_radius
 from multicryogan.io import ParticleStack, Volume, write_volume
-from multicryogan.priors.views import CELLS, view_cells
+from multicryogan.priors.views import CELLS, view_cells, view_directions
 from multicryogan.rng import Shard
 from multicryogan.rotations import super_fibonacci
 from multicryogan.simulator import VIEW_STEPS
@@ -105,7 +105,7 @@ def with_poses(count: int) -> ParticleStack:
 
 def test_directions_of_a_file_are_those_of_its_poses() -> None:
     stack = with_poses(500)
-    found = file_directions(stack)
+    found = file_directions(stack, "C1")
     rotation = stack.rotations()
     assert found is not None
     assert rotation is not None
@@ -113,8 +113,17 @@ def test_directions_of_a_file_are_those_of_its_poses() -> None:
     assert torch.equal(found, view_cells(rotation).bincount(minlength=CELLS).float())
 
 
+def test_poses_of_a_file_count_in_all_symmetric_directions() -> None:
+    """All look from the north, and D3 takes the north to the south."""
+    found = file_directions(with_poses(400), "D3")
+    assert found is not None
+    z = view_directions(CELLS)[:, 2]
+    assert float(found.sum()) == pytest.approx(400)
+    assert float(found[z < 0].sum()) == pytest.approx(200)
+
+
 def test_poses_of_many_particles_can_be_overruled() -> None:
-    found = file_directions(with_poses(5_000))
+    found = file_directions(with_poses(5_000), "C1")
     assert found is not None
     assert float(found.sum()) == pytest.approx(TRUSTED)
 
@@ -130,4 +139,4 @@ def test_poses_count_beside_a_map_alone() -> None:
 
 
 def test_a_file_without_poses_says_nothing(tmp_path: Path) -> None:
-    assert file_directions(tiny_stack(tmp_path)) is None
+    assert file_directions(tiny_stack(tmp_path), "C1") is None
