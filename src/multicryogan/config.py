@@ -49,6 +49,8 @@ class GeneratorConfig:
     start_map: Annotated[str, Parameter(name=["--start-map", "start-map"])] = ""
     """Map (.mrc) to start from, low-passed, in place of a rough ball; if the particle
     file holds poses, they refer to it and say how often each side is seen."""
+    focus_mask: Annotated[str, Parameter(name=["--focus-mask", "focus-mask"])] = ""
+    """Mask (.mrc) drawn on the starting map, outside of which nothing moves."""
     components: int = 5
     """Number of linear components of the motion."""
     hidden: int = 64
@@ -204,6 +206,11 @@ class RefineConfig:
     views: Literal["learned", "uniform"] = "learned"
     """Whether directions of view are weighed as the particles show, for each
     conformation, or taken as equally likely."""
+    mask: str = "auto"
+    """Where density may be. auto: about what both halves show of all conformations;
+    sphere: in the box; or a mask (.mrc) drawn on the run's maps."""
+    focus_mask: str = ""
+    """Mask (.mrc) outside of which nothing moves; empty: that of the run, if any."""
     seed: int = 0
     """Seed of the random starts."""
 

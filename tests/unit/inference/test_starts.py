@@ -14,7 +14,8 @@ from multicryogan.evaluation.frames import lay_each
 from multicryogan.evaluation.rigid import move
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.noise import radial_power
-from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.inference.masks import in_sphere
+from multicryogan.inference.refinement import Refinement
 from multicryogan.inference.starts import (
     _smooth_functions,
     generator_start,

@@ -12,7 +12,8 @@ from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.slicing import Slicer
-from multicryogan.inference.refinement import Refinement, State, in_sphere
+from multicryogan.inference.masks import in_sphere
+from multicryogan.inference.refinement import Refinement, State
 from multicryogan.inference.symmetric import in_all_poses, rotated_sum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.marginal import ImageLaw
