@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -87,6 +88,10 @@ def given_masks(
             "random start lies anywhere; use --start generator"
         )
     solvent, focus = None, generator.focus
+    if file and not Path(file).is_file():
+        raise InputError(
+            f"--mask {file} is no file; give auto, sphere or a mask (.mrc)"
+        )
     if file:
         solvent = read_mask(file, box, field, field, symmetry.group)
     if focus_file:

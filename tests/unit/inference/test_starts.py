@@ -86,6 +86,14 @@ def test_axes_of_symmetry_are_not_turned() -> None:
     torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
 
 
+def test_what_is_at_rest_is_not_turned() -> None:
+    volumes = moving(ALONG)
+    generator = Known(volumes)
+    generator.focus = torch.ones_like(volumes[0])
+    found = generator_start(generator, segment(3), components=2).volumes
+    torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
+
+
 def test_a_generators_volumes_are_not_shifted() -> None:
     volume, shift = moving(ALONG[:1]), torch.tensor([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]])
     shifted = move(volume.expand(2, -1, -1, -1), torch.eye(3).expand(2, 3, 3), shift)
