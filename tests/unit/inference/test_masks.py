@@ -40,7 +40,8 @@ def small() -> Tensor:
 
 @pytest.mark.parametrize("strength", [0.0, 0.1])
 def test_the_mask_covers_all_conformations(strength: float) -> None:
-    volumes = moving() + strength * noise(2)
+    common, rare = moving()
+    volumes = torch.stack([common] * 19 + [rare]) + strength * noise(20)
     mask = molecule(volumes, VOXEL_SIZE)
     for clean in moving():
         assert (mask[clean > 0.2 * clean.max()] > 0.99).all()
