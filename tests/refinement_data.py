@@ -14,7 +14,8 @@ from multicryogan.config import RefineConfig
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.imaging import ImagingParams, form_images, sample_noise
-from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.inference.masks import in_sphere
+from multicryogan.inference.refinement import Refinement
 from multicryogan.io import ImageGrid
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator

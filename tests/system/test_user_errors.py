@@ -317,6 +317,10 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         simulating_into(full_folder),
         ("not empty", "choose"),
     ),
+    "train in a focus of no map": (
+        with_options("--focus-mask", "a.mrc"),
+        ("--focus-mask", "give --start-map"),
+    ),
     "simulating into a file": (simulating_into(a_file), ("file", "choose")),
     "simulating below a file": (
         simulating_into(lambda folder: a_file(folder) / "data"),
@@ -437,6 +441,14 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "refine few particles from nothing": (
         refining("--start", "random", output="begun"),
         ("--start random", "too few particles", "use --start generator"),
+    ),
+    "refine in a mask that is missing": (
+        refining("--mask", "/no/such.mrc", output="begun"),
+        ("/no/such.mrc", "auto"),
+    ),
+    "refine in a focus from nothing": (
+        refining("--focus-mask", "a.mrc", "--start", "both", output="begun"),
+        ("--start both", "random start lies anywhere", "use --start generator"),
     ),
     "refine on with other settings": (
         refining(output="other"),

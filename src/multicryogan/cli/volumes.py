@@ -29,14 +29,15 @@ def volumes(
 
     Images do not show the frame of a single conformation. So each map is laid on its
     neighbour in the latent as a rigid body, mirrored where need be: the series shows
-    no drift and no jump of the whole. The first map stays as it is. Of a symmetric
-    molecule all stay, on the axes that they have in common.
+    no drift and no jump of the whole. The first map stays as it is. All stay where they
+    have a frame in common: axes of symmetry, or what lies outside a focus mask.
     """
     import torch
 
     from multicryogan.evaluation import align_neighbours
     from multicryogan.io import whole_file, write_volume
     from multicryogan.training import load_snapshot
+    from multicryogan.training.build import has_frame
 
     generator, config, voxel_size = load_snapshot(run)
     if count < 1:
@@ -46,8 +47,8 @@ def volumes(
     rows = []
     with torch.no_grad():
         maps = torch.cat([generator(point[None]) for point in points])
-    group = config.generator.symmetry
-    laid, frames = align_neighbours(maps, points, group)
+    is_laid = has_frame(config)
+    laid, frames = align_neighbours(maps, points, has_frame=is_laid)
     for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
@@ -61,8 +62,7 @@ def volumes(
             f"{mirrored} of {len(points)} maps had the other hand than the first and "
             "were mirrored: images do not tell the hand"
         )
-    on_axes = f"on the axes of symmetry {group}"
-    where = "each laid on its neighbour" if group == "C1" else on_axes
+    where = "in one frame" if is_laid else "each laid on its neighbour"
     print(
         f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "
         f"in {output}, {where}; open them all in ChimeraX"

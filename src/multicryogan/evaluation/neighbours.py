@@ -14,19 +14,19 @@ GAIN = 0.02  # of correlation: less is no reason to jump
 
 
 def align_neighbours(
-    volumes: Tensor, latents: Tensor | None = None, group: str = "C1"
+    volumes: Tensor, latents: Tensor | None = None, *, has_frame: bool = False
 ) -> tuple[Tensor, Frames]:
     """Take out rotations, shifts and changes of hand along the latent.
 
     Args:
         volumes: (N, D, D, D) densities.
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
-        group: Point group; but for C1, its axes fix the frame and nothing moves.
+        has_frame: Whether they lie in one frame already: then nothing moves.
 
     Returns:
         (N, D, D, D) moved densities, and the motions: see `neighbour_frames`.
     """
-    if group != "C1":
+    if has_frame:
         return volumes, resting(volumes)
     frames = neighbour_frames(volumes, latents)
     # The first does not move: interpolation would only blur it.

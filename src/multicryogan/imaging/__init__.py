@@ -2,6 +2,7 @@
 
 from multicryogan.imaging.ctf import ctf
 from multicryogan.imaging.forward import form_images
+from multicryogan.imaging.mask import resampled_mask, symmetric_mask
 from multicryogan.imaging.noise import masked_radial_power, radial_power, sample_noise
 from multicryogan.imaging.params import CTFParams, ImagingParams
 from multicryogan.imaging.projection import project, project_spectrum
@@ -19,8 +20,10 @@ __all__ = [
     "project",
     "project_spectrum",
     "radial_power",
+    "resampled_mask",
     "sample_noise",
     "shift_images",
     "shift_phase",
+    "symmetric_mask",
     "symmetrise",
 ]

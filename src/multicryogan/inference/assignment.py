@@ -20,6 +20,7 @@ from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import Shard
 from multicryogan.training import open_stage
+from multicryogan.training.build import has_frame
 
 MOST = 400  # conformations
 LINE, PLANE = 21, 121  # of one dimension, and of more, when not told
@@ -121,7 +122,8 @@ def assign(
 
     A generator makes each conformation in a frame of its own. They are laid on each
     other afterwards, and their poses with them: one frame, as far as shapes allow.
-    Those of a symmetric molecule have their axes in common and stay.
+    Those of a symmetric molecule have their axes in common, those of a run with a focus
+    mask what does not move: they stay.
 
     Each image is taken through its own CTF and the noise spectrum of all rims, at the
     box of the volumes. Shifts are searched as far as the run drew them
@@ -148,7 +150,7 @@ def assign(
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)
     laid, frames = align_neighbours(
-        manifold.volumes, manifold.latents, config.generator.symmetry
+        manifold.volumes, manifold.latents, has_frame=has_frame(config)
     )
     rotation, shift = frames.poses(
         look.tree.rotations(placement.pose, look.level), placement.conformation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from multicryogan.config import RefineConfig, RunConfig
 from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, half_set_fsc, solvent_mask
 from multicryogan.inference.assignment import latent_grid
+from multicryogan.inference.identity import describe_work
 from multicryogan.inference.manifold_file import save_manifold
-from multicryogan.inference.refinement import Refinement, State, sphere
+from multicryogan.inference.masks import given_masks, sphere
+from multicryogan.inference.refinement import Refinement, State
 from multicryogan.inference.spacing import weight_table
 from multicryogan.inference.starts import generator_start, random_start
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
@@ -128,8 +129,8 @@ def refine_run(
         InputError: The folder holds a refinement of other settings or particles.
     """
     stage = open_stage(config, stack, sign, generator.box, Shard(), device)
-    work = open_work(stage, config, settings)
-    made_for = describe_work(generator, settings, stack)
+    work = open_work(stage, generator, config, settings)
+    made_for = describe_work(generator, work, stack)
     found = _read_checkpoint(output, made_for, work.tree, device)
     if found is None:
         latents = latent_grid(config, settings.conformations)
@@ -154,10 +155,15 @@ def refine_run(
     return refined
 
 
-def open_work(stage: Stage, config: RunConfig, settings: RefineConfig) -> Refinement:
-    """Divide the particles of a stage into halves, and set the search up."""
+def open_work(
+    stage: Stage, generator: Generator, config: RunConfig, settings: RefineConfig
+) -> Refinement:
+    """Divide the particles of a stage into halves, and set search and masks up."""
     stack, box = stage.sampler.stack, stage.sampler.preprocessing.box
     sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
+    symmetry = build_symmetry(config)
+    solvent, focus = given_masks(settings, generator, symmetry, box, stage.pixel_size)
+    device = stage.spectra.rim.device
     return Refinement(
         stage.sampler,
         stage.spectra.rim,
@@ -165,27 +171,10 @@ def open_work(stage: Stage, config: RunConfig, settings: RefineConfig) -> Refine
         split_rows(stack, stage.sampler.held_out(), config.train.seed),
         settings,
         PoseTree().with_shifts(sigma_px, box),
-        build_symmetry(config),
+        symmetry,
+        None if solvent is None else solvent.to(device),
+        None if focus is None else focus.to(device),
     )
-
-
-def describe_work(
-    generator: Generator, settings: RefineConfig, stack: ParticleStack
-) -> dict[str, Any]:
-    """Name all that must stay the same when a refinement goes on, as plain values.
-
-    The number of iterations may differ: how long, not what.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(generator.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    return {
-        "settings": to_dict(dataclasses.replace(settings, iterations=0)),
-        "particles": [str(stack.path.resolve()), len(stack)],
-        "generator": digest.hexdigest(),
-        "symmetry": dataclasses.astuple(generator.symmetry),
-    }
 
 
 def split_rows(
@@ -266,7 +255,9 @@ def write_refined(
             write_volume(path, refined.half_maps[half, number], voxel_size)
     sigma_angstrom = state.tree.shifts.sigma_px * voxel_size
     imaging = dataclasses.replace(config.imaging, shift_sigma_angstrom=sigma_angstrom)
-    learned = dataclasses.replace(config, imaging=imaging)
+    focus_mask = settings.focus_mask or config.generator.focus_mask
+    generator = dataclasses.replace(config.generator, focus_mask=focus_mask)
+    learned = dataclasses.replace(config, imaging=imaging, generator=generator)
     save_manifold(output, manifold, learned, voxel_size)
     shells = list(range(refined.last_shell + 1))
     table: dict[str, list[Any]] = {"shell": shells}

@@ -3,7 +3,8 @@
 Each iteration weighs poses and conformations of every image (E-step) and finds the
 basis volumes that explain the images best (M-step). The halves share the start,
 low-passed, and the prior power of each basis volume and shell, which is what both agree
-on; images they never share. Shells are added as far as the halves agree.
+on, and the mask about the molecule; images they never share. Shells are added as far as
+the halves agree.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from multicryogan.config import RefineConfig
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.fourier import frequency_radius, shell_mean
-from multicryogan.imaging import ASYMMETRIC, Symmetry
+from multicryogan.fourier import frequency_radius, shell_index, shell_mean
+from multicryogan.imaging import ASYMMETRIC, Symmetry, symmetric_mask
+from multicryogan.inference.masks import Masks, molecule, sphere
 from multicryogan.inference.spacing import follow
 from multicryogan.inference.symmetric import in_all_poses
 from multicryogan.likelihood.expectation import Examination
@@ -40,7 +42,6 @@ from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
-EDGE_PX = 2.0  # of the sphere that volumes are kept in
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class Refinement:
         config: Of the refinement.
         tree: Poses to begin with.
         symmetry: Of the mean, and of the motions or not.
+        solvent: (D, D, D) mask that the user gives, if any; else see `RefineConfig`.
+        focus: (D, D, D) mask of the motions, if any.
     """
 
     sampler: ImageSampler
@@ -91,6 +94,8 @@ class Refinement:
     config: RefineConfig
     tree: PoseTree
     symmetry: Symmetry = ASYMMETRIC
+    solvent: Tensor | None = None
+    focus: Tensor | None = None
 
     @property
     def box(self) -> int:
@@ -105,12 +110,18 @@ class Refinement:
     def begin(self, manifold: Manifold) -> State:
         """Low-pass a start and give it to both halves."""
         shell = min(self.config.start_shell, self.last_shell)
-        spectrum = to_spectrum(self.symmetry.impose(in_sphere(manifold.basis)))
+        masks = self.masks(manifold.basis)
+        spectrum = to_spectrum(self.symmetry.impose(masks.keep(manifold.basis)))
         radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
-        basis = levelled(from_spectrum(spectrum * (radius <= shell)))
-        start = dataclasses.replace(manifold, basis=basis)
+        basis = masks.levelled(from_spectrum(spectrum * (radius <= shell)))
+        start = dataclasses.replace(manifold, basis=masks.confine(basis))
         maxima = torch.stack((basis, basis))
         return State(0, shell, (start, start), maxima, self.tree)
+
+    def masks(self, basis: Tensor) -> Masks:
+        """Masks without a look at the data, for (C, D, D, D) volumes like these."""
+        solvent = sphere(basis[0]) if self.solvent is None else self.solvent
+        return Masks.around(solvent, self.focus)
 
     def law(self, shell: int) -> ImageLaw:
         """Law of the images up to a shell."""
@@ -181,7 +192,8 @@ class Refinement:
             return estimate
         # Unmasked, so that no shell spills into another; but the level, cut off by the
         # box, would.
-        volumes = self.symmetry.impose(levelled(from_spectrum(estimate.spectrum)))
+        volumes = from_spectrum(estimate.spectrum)
+        volumes = self.symmetry.impose(self.masks(volumes).levelled(volumes))
         radius = frequency_radius(self.box, 3, like=volumes)
         seen = (radius > 0) & (radius <= modes.radius)
         return dataclasses.replace(estimate, spectrum=to_spectrum(volumes) * seen)
@@ -202,9 +214,20 @@ class Refinement:
             for half, own in zip(state.halves, sums, strict=True)
         ]
         power, agreement = shared_power(estimates)
-        basis = [weighed(estimate, power) for estimate in estimates]
+        masks = self._masks(state.halves[0].coefficients, estimates, agreement)
+        basis = [weighed(estimate, power, masks) for estimate in estimates]
         maxima = [from_spectrum(estimate.spectrum) for estimate in estimates]
         return torch.stack(basis), torch.stack(maxima), agreement
+
+    def _masks(
+        self, coefficients: Tensor, estimates: list[Estimate], agreement: Tensor
+    ) -> Masks:
+        """Masks for both halves alike, of (V, C) coefficients."""
+        basis = shown_by_both(estimates, agreement)
+        if self.config.mask != "auto":
+            return self.masks(basis)
+        drawn = molecule(torch.tensordot(coefficients, basis, 1), self.pixel_size)
+        return Masks.around(symmetric_mask(drawn, self.symmetry.group), self.focus)
 
 
 def shared_power(estimates: list[Estimate]) -> tuple[Tensor, Tensor]:
@@ -227,36 +250,28 @@ def shared_power(estimates: list[Estimate]) -> tuple[Tensor, Tensor]:
     return cross.clamp(min=0), correlation
 
 
-def weighed(estimate: Estimate, power: Tensor) -> Tensor:
-    """Keep a maximum in the sphere and weigh it against the prior: (C, D, D, D).
+def shown_by_both(estimates: list[Estimate], agreement: Tensor) -> Tensor:
+    """(C, D, D, D) mean of two halves, weighed by their (C, D//2+1) correlation c.
 
-    The prior comes last. The sphere smears strong shells into their neighbours: where
-    data say nothing yet, that would be all there is, and the same in both halves.
+    2 c / (1 + c) is the share of signal in the power of the mean.
     """
-    inside = to_spectrum(in_sphere(from_spectrum(estimate.spectrum)))
-    return levelled(regularise(dataclasses.replace(estimate, spectrum=inside), power))
+    first, second = (estimate.spectrum for estimate in estimates)
+    box = first.shape[1]
+    shells = shell_index(box, 3, like=agreement).clamp(max=box // 2)
+    alike = agreement.clamp(min=0)
+    signal = (2 * alike / (1 + alike))[:, shells]
+    return from_spectrum((first + second) / 2 * signal)
 
 
-def in_sphere(volumes: Tensor) -> Tensor:
-    """Keep (C, D, D, D) volumes in the sphere in the box, and zero at its surface."""
-    return levelled(volumes) * sphere(volumes[0])
+def weighed(estimate: Estimate, power: Tensor, masks: Masks) -> Tensor:
+    """Keep a maximum in the masks and weigh it against the prior: (C, D, D, D).
 
-
-def levelled(volumes: Tensor) -> Tensor:
-    """Set the grey level of (C, D, D, D) volumes, which images do not show.
-
-    It is zero on average over the rim of the sphere in the box.
+    The prior comes last, but for the focus. A mask smears strong shells into their
+    neighbours: where data say nothing yet, that would be all there is, and the same in
+    both halves. It takes noise away as well, from every mode alike.
     """
-    inside = sphere(volumes[0])
-    level = volumes[:, (inside > 0) & (inside < 1)].mean(1)
-    return volumes - level[:, None, None, None]
-
-
-def sphere(like: Tensor) -> Tensor:
-    """(D, D, D) soft sphere in the box: 1 inside, falling to 0 at its surface."""
-    box = like.shape[-1]
-    axis = torch.arange(box, device=like.device, dtype=like.dtype) - box // 2
-    square = axis.square()
-    radius = (square[:, None, None] + square[:, None] + square).sqrt()
-    outside = ((radius - (box / 2 - EDGE_PX)) / EDGE_PX).clamp(0, 1)
-    return 0.5 * (1 + torch.cos(torch.pi * outside))
+    volumes = masks.keep(from_spectrum(estimate.spectrum))
+    root = masks.kept_noise(len(volumes)).sqrt()
+    precision = estimate.precision / (root[:, None] * root)
+    inside = Estimate(to_spectrum(volumes), precision)
+    return masks.confine(masks.levelled(regularise(inside, power)))

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
-from multicryogan.inference.refinement import Refinement, in_sphere, weighed
+from multicryogan.inference.masks import in_sphere
+from multicryogan.inference.refinement import Refinement, weighed
 from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import (
@@ -37,13 +38,13 @@ FAINT = 0.1  # power of the first motion, of the map's
 def generator_start(generator: Generator, latents: Tensor, components: int) -> Manifold:
     """Take the volumes of a generator at (V, d) latents, turned on each other.
 
-    They are not shifted: images are centred on the conformations as they come. Axes of
-    symmetry, which they have in common, are not turned.
+    They are not shifted: images are centred on the conformations as they come. Those
+    that have axes of symmetry or a part at rest in common are not turned.
     """
     device = next(generator.parameters()).device
     with torch.no_grad():
         volumes = torch.cat([generator(z[None].to(device)) for z in latents]).cpu()
-    if generator.symmetry.order == 1:
+    if generator.symmetry.order == 1 and generator.focus is None:
         frames = neighbour_frames(volumes, latents)
         still = replace(frames, shift=torch.zeros_like(frames.shift))
         volumes = still.apply(volumes)
@@ -102,7 +103,7 @@ def ascend(work: Refinement, manifold: Manifold, rows: Tensor, shell: int) -> Ma
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
     estimate = work.maximum(manifold, sums, shell)
-    basis = weighed(estimate, _own_power(estimate))
+    basis = weighed(estimate, _own_power(estimate), work.masks(manifold.basis))
     return replace(manifold, basis=basis)
 
 

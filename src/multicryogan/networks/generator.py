@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multicryogan.fourier import fourier_resize
-from multicryogan.imaging import ASYMMETRIC, Symmetry
+from multicryogan.imaging import ASYMMETRIC, Symmetry, resampled_mask
 from multicryogan.networks.blocks import UNet3d, legendre, soft_sphere, spectrum_shape
 from multicryogan.networks.warp import Warp
 
@@ -29,6 +29,7 @@ class Generator(nn.Module, ABC):
     scale: Tensor
     sphere: Tensor
     band: Tensor
+    focus: Tensor | None  # (D, D, D) mask outside of which nothing moves, if any
 
     def __init__(self, box: int, symmetry: Symmetry = ASYMMETRIC) -> None:
         """Set up what every generator has."""
@@ -37,6 +38,7 @@ class Generator(nn.Module, ABC):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("sphere", soft_sphere(box), persistent=False)
         self.register_buffer("band", spectrum_shape(box, box).clone())
+        self.register_buffer("focus", None)
 
     @abstractmethod
     def forward(self, latent: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class ComponentGenerator(Generator):
     `G(z) = sphere * relu(mean + sum_k a_k(w(z)) B_k)`, with `a_k` a Legendre
     polynomial plus a small network: a smooth curve of volumes. The monotone warp `w`
     says how the latent is spent along it: evenly for a continuous motion, in jumps
-    for discrete states.
+    for discrete states. A focus mask multiplies the B_k: outside of it nothing moves.
     """
 
     gate: Tensor
@@ -117,9 +119,11 @@ class ComponentGenerator(Generator):
         hidden: int,
         latent_kind: LatentKind,
         symmetry: Symmetry = ASYMMETRIC,
+        focus: Tensor | None = None,
     ) -> None:
         """Start from a mean (D, D, D) and components (K, D, D, D)."""
         super().__init__(mean.shape[-1], symmetry)
+        self.focus = None if focus is None else focus.clone()
         self.mean = nn.Parameter(mean.clone())
         self.components = nn.ParameterList(components.clone().unbind())
         self.dimensions, self.hidden = dimensions, hidden
@@ -154,8 +158,10 @@ class ComponentGenerator(Generator):
     def forward(self, latent: Tensor) -> Tensor:
         """Make one volume per latent: (V, d) to (V, D, D, D)."""
         basis = self.shaped(torch.stack([self.mean, *self.components]))
-        basis = self.symmetric(basis)
-        volume = basis[0] + torch.tensordot(self.coefficients(latent), basis[1:], 1)
+        mean, motions = self.symmetric(basis).tensor_split([1])
+        if self.focus is not None:
+            motions = self.focus * motions
+        volume = mean + torch.tensordot(self.coefficients(latent), motions, 1)
         return self.scale * self.sphere * functional.relu(volume)
 
     def resized(self, box: int) -> ComponentGenerator:
@@ -167,6 +173,7 @@ class ComponentGenerator(Generator):
             self.hidden,
             self.latent_kind,
             self.symmetry,
+            None if self.focus is None else resampled_mask(self.focus, box),
         )
         other.warp.load_state_dict(self.warp.state_dict())
         other.network.load_state_dict(self.network.state_dict())

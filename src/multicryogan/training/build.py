@@ -61,9 +61,15 @@ COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
 
 
 def build_generator(
-    config: RunConfig, box: int, start: Tensor | None = None
+    config: RunConfig,
+    box: int,
+    start: Tensor | None = None,
+    focus: Tensor | None = None,
 ) -> Generator:
-    """Make the generator of a run at `box`, from a rough ball or voxels of a map."""
+    """Make the generator of a run at `box`, from a rough ball or voxels of a map.
+
+    Where the run has a focus mask and none is given, it comes with the weights.
+    """
     shape, symmetry = config.generator, build_symmetry(config)
     draws = stream(config.train.seed, "start")
     if shape.kind == "cnn":
@@ -78,6 +84,8 @@ def build_generator(
         return VolumeGenerator(mean, symmetry)
     motions = [gaussian_blob(box, draws) for _ in range(shape.components)]
     uneven = torch.stack([m - ball for m in motions])
+    if shape.focus_mask and focus is None:
+        focus = torch.ones(box, box, box)
     with seeded(config.train.seed, "weights/generator"):
         return ComponentGenerator(
             mean,
@@ -86,12 +94,18 @@ def build_generator(
             shape.hidden,
             config.latent.kind,
             symmetry,
+            focus,
         )
 
 
 def build_symmetry(config: RunConfig) -> Symmetry:
     """Say what the molecule of a run has of a point group."""
     return Symmetry(config.generator.symmetry, config.generator.symmetric_motion)
+
+
+def has_frame(config: RunConfig) -> bool:
+    """Whether conformations lie in one frame: by their axes, or by what is at rest."""
+    return build_symmetry(config).order > 1 or config.generator.focus_mask != ""
 
 
 def build_discriminator(config: RunConfig, box: int, device: str) -> Discriminator:
@@ -151,6 +165,16 @@ def check_config(config: RunConfig, processes: int) -> None:
             train.volumes_per_batch % processes != 0,
             f"train.volumes_per_batch {train.volumes_per_batch} does not divide over "
             f"{processes} processes; choose a multiple of {processes}",
+        ),
+        (
+            config.generator.focus_mask != "" and config.generator.kind != "components",
+            f"generator.kind {config.generator.kind} has no motions that --focus-mask "
+            "could confine; set generator.kind to components",
+        ),
+        (
+            config.generator.focus_mask != "" and config.generator.start_map == "",
+            "--focus-mask needs the map that it was drawn on, as a run without one "
+            "begins anywhere; give --start-map",
         ),
         *_rules_of_cnn(config),
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.view import Views
 from multicryogan.errors import InputError
-from multicryogan.io import ParticleStack, read_volume
+from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
@@ -29,7 +29,7 @@ from multicryogan.training.schedule import Schedule
 from multicryogan.training.stage import Stage, open_stage, starting_scale
 from multicryogan.training.state import load_checkpoint, save_checkpoint, save_snapshot
 from multicryogan.training.steps import discriminator_step, generator_step
-from multicryogan.training.warm import start_voxels
+from multicryogan.training.warm import known_start
 
 PREVIEW_VOLUMES = 3
 REMEDY = "earlier checkpoints are untouched, lower the learning rates and start again"
@@ -249,12 +249,11 @@ class Trainer:
 
     def _first_generator(self) -> Generator:
         """Make the generator of a new run, from the map that is given, if any."""
-        path, box = self.config.generator.start_map, self.stage.box
-        if not path:
+        box = self.stage.box
+        if not self.config.generator.start_map:
             return build_generator(self.config, box)
-        field = box * self.stage.pixel_size
-        voxels = start_voxels(read_volume(path), box, field)
-        return build_generator(self.config, box, voxels)
+        known = known_start(self.config.generator, box, box * self.stage.pixel_size)
+        return build_generator(self.config, box, *known)
 
     def _next_stage(self) -> None:
         """Go on at a finer box with both players as they are."""

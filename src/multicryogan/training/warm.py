@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multicryogan.config import GeneratorConfig
+from multicryogan.data.masks import read_mask
 from multicryogan.errors import InputError
 from multicryogan.fourier import frequency_radius, resampling_matrix
-from multicryogan.io import ParticleStack, Volume
+from multicryogan.io import ParticleStack, Volume, read_volume
 from multicryogan.networks.blocks import KNEE_SHELL, gaussian_blob
 from multicryogan.priors.views import CELLS, view_cells
 from multicryogan.rng import stream
@@ -19,6 +21,28 @@ from multicryogan.rotations import point_group
 SHELL = 5  # a map is low-passed there: finer detail has to come from the particles
 TRUSTED = 2_000.0  # particles that the poses of a file count as, at most
 RIM = 0.9  # radius, of half the box, outside which a map is background
+
+
+def known_start(
+    shape: GeneratorConfig, box: int, field_angstrom: float
+) -> tuple[Tensor, Tensor | None]:
+    """Read the starting map and the focus mask that was drawn on it, if any.
+
+    Args:
+        shape: Names the files.
+        box: Side D of the generator.
+        field_angstrom: Side of the images in Å.
+
+    Returns:
+        (D, D, D) free voxels, and (D, D, D) mask of the motions.
+    """
+    known = read_volume(shape.start_map)
+    voxels = start_voxels(known, box, field_angstrom)
+    if not shape.focus_mask:
+        return voxels, None
+    side = known.values.shape[-1] * known.voxel_size
+    group = shape.symmetry if shape.symmetric_motion else "C1"
+    return voxels, read_mask(shape.focus_mask, box, field_angstrom, side, group)
 
 
 def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:

@@ -95,7 +95,7 @@ def test_first_volume_stays_when_neighbours_are_aligned() -> None:
 
 def test_volumes_with_axes_of_symmetry_stay() -> None:
     volumes = hinge(24, [0, 40])
-    laid, frames = align_neighbours(volumes, group="C2")
+    laid, frames = align_neighbours(volumes, has_frame=True)
     assert torch.equal(laid, volumes)
     assert torch.equal(frames.rotation, torch.eye(3).expand(2, 3, 3))
     assert not torch.equal(align_neighbours(volumes)[0], volumes)

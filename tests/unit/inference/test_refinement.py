@@ -11,11 +11,12 @@ from evaluation_phantoms import grid_points
 from multicryogan.config import RefineConfig
 from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
+from multicryogan.inference.masks import Masks, in_sphere, sphere
 from multicryogan.inference.refinement import (
     Refinement,
     State,
-    in_sphere,
     shared_power,
+    shown_by_both,
     weighed,
 )
 from multicryogan.likelihood import Examination
@@ -177,13 +178,60 @@ def test_nothing_smears_into_shells_that_halves_do_not_share() -> None:
     power = torch.full((1, BOX // 2 + 1), 1e6)
     power[:, 4:] = 0
     precision = torch.ones(BOX, BOX, BOX // 2 + 1, 1, 1)
-    found = weighed(Estimate(to_spectrum(strong), precision), power)
+    masks = Masks(sphere(strong[0]))
+    found = weighed(Estimate(to_spectrum(strong), precision), power, masks)
     spectrum, radius = shells(found)
     assert spectrum[:, radius.round() > 3].abs().max() < 1e-3
     kept = (radius > 0) & (radius.round() <= 3)
     torch.testing.assert_close(
         spectrum[:, kept], to_spectrum(in_sphere(strong))[:, kept], rtol=1e-3, atol=1e-3
     )
+
+
+def bounded(box: int) -> Tensor:
+    """(D, D, D) soft ball well within the sphere."""
+    return (box / 4 - radius(box)).clamp(0, 1)
+
+
+@pytest.mark.parametrize("snr", [0.3, 3.0])
+def test_a_mask_takes_noise_away_and_the_prior_knows(snr: float) -> None:
+    """The error is that of the best filter of what is left."""
+    box = 24
+    ball = (radius(box) < box / 4).float()
+    truth = ball * white("truth", 8, box)
+    power = torch.full((8, box // 2 + 1), float(truth.square().mean()) * box**3)
+    noise = float(truth.square().mean() / snr) ** 0.5 * white("noise", 8, box)
+    level = 1 / (float(noise.square().mean()) * box**3)
+    precision = level * torch.eye(8).expand(box, box, box // 2 + 1, 8, 8)
+    estimate = Estimate(to_spectrum(truth + noise), precision)
+
+    def error(masks: Masks) -> float:
+        return float((weighed(estimate, power, masks) - truth).square().mean())
+
+    tight, wide = Masks(ball), Masks(sphere(truth[0]))
+    assert error(tight) < 0.6 * error(wide)
+    for factor in (0.3, 3.0):
+        other = dataclasses.replace(estimate, precision=factor * precision)
+        found = weighed(other, power, tight) - truth
+        assert float(found.square().mean()) > error(tight)
+
+
+def test_what_both_show_is_their_signal() -> None:
+    signal = white("signal")
+    halves = estimates(*(signal + white(name) for name in ("first", "second")))
+    _, agreement = shared_power(halves)
+    found = shown_by_both(halves, agreement)
+    both = sum(to_spectrum(signal + white(name)) for name in ("first", "second")) / 2
+    # Of signal, and of noise that two share, equally strong: two parts in three.
+    shells = frequency_radius(BOX, 3, like=signal).round() == 4
+    torch.testing.assert_close(
+        to_spectrum(found)[:, shells].mean(),
+        (2 / 3 * both)[:, shells].mean(),
+        rtol=0.1,
+        atol=0.05,
+    )
+    ratio = to_spectrum(found)[:, shells].norm() / both[:, shells].norm()
+    assert float(ratio) == pytest.approx(2 / 3, rel=0.03)
 
 
 def test_the_start_may_not_exceed_the_last_shell(work: Refinement) -> None:
@@ -302,11 +350,12 @@ def test_halves_do_not_see_each_others_images(
     assert not torch.equal(other.halves[0].basis, one_step.halves[0].basis)
 
 
-def test_halves_share_the_prior_power_alone(
+def test_halves_share_the_prior_power_and_the_mask_alone(
     monkeypatch: pytest.MonkeyPatch, images: tuple[Tensor, float]
 ) -> None:
     shells = torch.ones(1, BOX // 2 + 1)
     monkeypatch.setattr(f"{REFINEMENT}.shared_power", lambda found: (shells, shells))
+    monkeypatch.setattr(f"{REFINEMENT}.molecule", lambda found, size: sphere(found[0]))
     second = slice(1, 150 - HELD_OUT, 2)
     one, other = (
         stepped(shown, images[1]) for shown in (images[0], changed(images[0], second))
@@ -349,3 +398,75 @@ def test_conformations_go_where_the_images_are() -> None:
     assert abs(float(found[0])) < 0.1
     assert (found[1:] > 0.7).all()
     torch.testing.assert_close(first.coefficients[:, 0], torch.ones(4))
+
+
+# Masks
+
+
+def test_masks_come_after_what_halves_are_compared_by(
+    monkeypatch: pytest.MonkeyPatch, images: tuple[Tensor, float], one_step: State
+) -> None:
+    """Half maps and their agreement know of none; what goes on does."""
+    monkeypatch.setattr(f"{REFINEMENT}.molecule", lambda found, size: bounded(BOX))
+    other = stepped(*images)
+    assert torch.equal(other.maxima, one_step.maxima)
+    assert other.history[0]["agreement"] == one_step.history[0]["agreement"]
+    outside = bounded(BOX) == 0
+    for kept, free in zip(other.halves, one_step.halves, strict=True):
+        left, before = (half.basis[:, outside].norm() for half in (kept, free))
+        assert float(left) < 0.5 * float(before)
+
+
+@pytest.mark.parametrize("mask", ["sphere", "auto"])
+def test_the_mask_is_drawn_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, images: tuple[Tensor, float], mask: str
+) -> None:
+    seen = []
+
+    def drawn(found: Tensor, voxel_size: float) -> Tensor:
+        seen.append((found.shape, voxel_size))
+        return sphere(found[0])
+
+    monkeypatch.setattr(f"{REFINEMENT}.molecule", drawn)
+    config = dataclasses.replace(settings(4), mask=mask)
+    work = refinement(images[0][:60], images[1], config, held_out=0)
+    work.step(work.begin(single(phantom())))
+    assert seen == ([((1, BOX, BOX, BOX), work.pixel_size)] if mask == "auto" else [])
+
+
+def test_a_mask_that_is_given_is_taken(images: tuple[Tensor, float]) -> None:
+    config = dataclasses.replace(settings(4), mask="given.mrc")
+    work = refinement(images[0][:60], images[1], config, held_out=0)
+    work = dataclasses.replace(work, solvent=bounded(BOX))
+    start = white("start", 1)
+    assert torch.equal(work.masks(start).solvent, bounded(BOX))
+    begun = work.begin(single(start[0])).halves[0].basis
+    spectrum, shell = shells(Masks(bounded(BOX)).keep(start))
+    inside = (shell > 0) & (shell <= 4)
+    torch.testing.assert_close(to_spectrum(begun)[:, inside], spectrum[:, inside])
+
+
+def test_nothing_moves_outside_of_the_focus() -> None:
+    """Both ends of the molecule move; one is looked at."""
+    body, ends = phantom(), [phantom(1), phantom(2)]
+    focus = (0.5 + grid_points(BOX)[..., 0]).clamp(0, 1) * sphere(body)
+    states = torch.stack([body + end for end in ends])
+    pictures, power = images_of(states, [150, 150], 4.0)
+    start = Manifold(
+        torch.arange(2.0)[:, None],
+        torch.full((2,), 0.5),
+        torch.tensor([[1.0, -1.0], [1.0, 1.0]]),
+        torch.stack((states.mean(0), (states[1] - states[0]) / 2)),
+        all_pairs(2),
+    )
+    config = RefineConfig(start_shell=BOX // 2)
+    free = refinement(pictures, power, config, held_out=0)
+    held = dataclasses.replace(free, focus=focus)
+    state = held.step(held.begin(start))
+    for manifold in (held.begin(start).halves[0], *state.halves):
+        mean, motion = manifold.basis
+        assert (motion[focus == 0] == 0).all()
+        assert float(motion[focus > 0].norm()) > 0.3 * float(start.basis[1].norm())
+        assert float(mean[focus == 0].norm()) > 0.3 * float(mean.norm())
+    loose = free.step(free.begin(start)).halves[0].basis[1]
+    assert float(loose[focus == 0].norm()) > 0.3 * float(loose.norm())

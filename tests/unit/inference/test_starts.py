@@ -14,7 +14,8 @@ from multicryogan.evaluation.frames import lay_each
 from multicryogan.evaluation.rigid import move
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.imaging.noise import radial_power
-from multicryogan.inference.refinement import Refinement, in_sphere
+from multicryogan.inference.masks import in_sphere
+from multicryogan.inference.refinement import Refinement
 from multicryogan.inference.starts import (
     _smooth_functions,
     generator_start,
@@ -81,6 +82,14 @@ def test_axes_of_symmetry_are_not_turned() -> None:
     volumes = moving(ALONG)
     generator = Known(volumes)
     generator.symmetry = Symmetry("C2")
+    found = generator_start(generator, segment(3), components=2).volumes
+    torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
+
+
+def test_what_is_at_rest_is_not_turned() -> None:
+    volumes = moving(ALONG)
+    generator = Known(volumes)
+    generator.focus = torch.ones_like(volumes[0])
     found = generator_start(generator, segment(3), components=2).volumes
     torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
 

@@ -18,6 +18,8 @@ from multicryogan.networks.generator import LatentKind
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
+LATENTS = torch.tensor([[0.0], [0.4], [1.0]])
+
 
 def ball(box: int, centre: float = 0.0, sigma: float = 0.1) -> Tensor:
     """(D, D, D) Gaussian in units of the box, so that it fits every box."""
@@ -379,3 +381,50 @@ def test_a_resized_generator_keeps_its_symmetry() -> None:
     assert generator.resized(24).symmetry == Symmetry("C3", True)
     single = VolumeGenerator(lopsided(16), Symmetry("O"))
     assert single.resized(24).symmetry == Symmetry("O")
+
+
+# Focus
+
+
+def focused(box: int = 16) -> ComponentGenerator:
+    """One that moves in one half of the box."""
+    loose = components(box)
+    focus = torch.zeros(box, box, box)
+    focus[:, :, box // 2 + 1 :] = 1
+    parts = torch.stack(list(loose.components))
+    return ComponentGenerator(loose.mean, parts, 1, 8, "segment", focus=focus)
+
+
+def test_nothing_moves_outside_of_the_focus() -> None:
+    volumes = focused()(LATENTS).detach()
+    still = volumes[..., :9]
+    assert torch.equal(still[0], still[1])
+    assert torch.equal(still[0], still[2])
+    assert float((volumes[0] - volumes[2])[..., 9:].abs().max()) > 0.1
+    torch.testing.assert_close(volumes[..., 9:], components()(LATENTS)[..., 9:])
+
+
+def test_the_mean_is_free_of_the_focus() -> None:
+    generator = focused()
+    generator(LATENTS).sum().backward()
+    assert generator.mean.grad is not None
+    assert (generator.mean.grad != 0).all()
+
+
+def test_the_focus_goes_to_the_other_box() -> None:
+    found = focused().resized(32).focus
+    assert found is not None
+    assert found.shape == (32, 32, 32)
+    assert (found[:, :, :17] == 0).all()
+    assert (found[2:-2, 2:-2, 18:-2] == 1).all()
+    assert components().resized(32).focus is None
+
+
+def test_the_focus_is_stored_with_the_weights() -> None:
+    stored = load(save(focused().state_dict()))
+    other = focused()
+    assert other.focus is not None
+    other.focus.fill_(1)
+    other.load_state_dict(stored)
+    assert torch.equal(other(LATENTS), focused()(LATENTS))
+    assert "focus" not in components().state_dict()

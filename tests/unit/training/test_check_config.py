@@ -59,6 +59,11 @@ def test_both_modes_are_sound_as_they_are(mode: str, length: dict[str, Any]) -> 
             r"no mean to give symmetry D2 to; set generator\.symmetric_motion to true",
         ),
         ({"output": {"log_steps": 0}}, r"output\.log_steps is 0"),
+        ({"generator": {"focus_mask": "a.mrc"}}, "drawn on.* give --start-map"),
+        (
+            {"generator": {"kind": "volume", "focus_mask": "a", "start_map": "b"}},
+            "volume has no motions .* set generator.kind to components",
+        ),
     ],
 )
 def test_contradictory_settings_are_refused(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from multicryogan.config import GeneratorConfig
 from multicryogan.errors import InputError
 from multicryogan.fourier import frequency_radius
 from multicryogan.io import ParticleStack, Volume, write_volume
@@ -15,13 +16,14 @@ from multicryogan.priors.views import CELLS, view_cells, view_directions
 from multicryogan.rng import Shard
 from multicryogan.rotations import super_fibonacci
 from multicryogan.simulator import VIEW_STEPS
-from multicryogan.training import Trainer
+from multicryogan.training import Trainer, load_snapshot
 from multicryogan.training.build import build_generator
 from multicryogan.training.laws import Laws
 from multicryogan.training.warm import (
     SHELL,
     TRUSTED,
     file_directions,
+    known_start,
     start_voxels,
 )
 from training_data import tiny_config, tiny_stack
@@ -85,6 +87,47 @@ def test_a_run_begins_with_the_map(tmp_path: Path) -> None:
     with torch.no_grad():
         volume = generator(torch.tensor([[0.5]]))[0]
     assert correlation(volume, low_passed(gaussian(16, 10.0))) > 0.97
+
+
+def test_a_run_keeps_its_focus(tmp_path: Path) -> None:
+    """From the coarse box to the fine one, over a break, and in the snapshot."""
+    write_volume(tmp_path / "map.mrc", gaussian(80, 2.0), 2.0)
+    mask = torch.zeros(80, 80, 80)
+    mask[:, :, 40:] = 1
+    write_volume(tmp_path / "mask.mrc", mask, 2.0)
+    files = {"start_map": "map.mrc", "focus_mask": "mask.mrc"}
+    shape = {key: str(tmp_path / name) for key, name in files.items()}
+    stack, run = tiny_stack(tmp_path), tmp_path / "run"
+    run.mkdir()
+    for is_first in (True, False):
+        changes = {"generator": shape, "train": {"images": 36}}
+        config = tiny_config(changes)
+        trainer = Trainer(config, stack, 1, run, shard=Shard(), device="cpu")
+        focus = trainer.players.generator.focus
+        assert focus is not None
+        if is_first:
+            assert focus.shape == (16, 16, 16)
+            trainer.train()
+        (tmp_path / "mask.mrc").unlink(missing_ok=True)
+    assert focus.shape == (32, 32, 32)
+    generator, _, _ = load_snapshot(run)
+    assert generator.focus is not None
+    assert torch.equal(generator.focus, focus)
+    with torch.no_grad():
+        first, last = generator(torch.tensor([[0.0], [1.0]]))
+    moved = (first - last).abs() > 0
+    assert not moved[:, :, :13].any()
+    assert moved[:, :, 16:].any()
+
+
+def test_the_focus_belongs_to_the_starting_map(tmp_path: Path) -> None:
+    write_volume(tmp_path / "map.mrc", gaussian(80, 2.0), 2.0)
+    write_volume(tmp_path / "mask.mrc", torch.ones(40, 40, 40), 2.0)
+    shape = GeneratorConfig(
+        start_map=str(tmp_path / "map.mrc"), focus_mask=str(tmp_path / "mask.mrc")
+    )
+    with pytest.raises(InputError, match=r"spans 80\.0 Å.* 160\.0 Å"):
+        known_start(shape, 16, FIELD)
 
 
 class WithPoses:
