@@ -129,7 +129,7 @@ def test_matches_at_random_are_not_told() -> None:
 
 
 def test_what_is_told_is_of_left_out_matches() -> None:
-    """By leaving each out in turn, at one smoothing: the closed form is the same."""
+    """At least as much as straight lines, each fitted to all others, tell of them."""
     latents, noise = PRIOR.grid(4), stream(0, "noise")
     values = latents[:, :1] + 0.1 * torch.randn(16, 1, generator=noise)
     told = fit_map(latents, values).explained[0]
