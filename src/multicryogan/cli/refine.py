@@ -34,9 +34,10 @@ def refine(
 
     Two halves of the particles are refined apart from a low-passed start. Writes maps
     of the conformations, unfiltered half maps, their correlation (fsc.csv), the
-    resolution that it tells (refine.json), from where the particles are seen
-    (views.csv, views.png), and manifold.safetensors, which `assign` reads. The same
-    command goes on with a refinement that was stopped.
+    resolution that it tells (refine.json), the mask that the maps were kept in
+    (mask.mrc), from where the particles are seen (views.csv, views.png), and
+    manifold.safetensors, which `assign` reads. The same command goes on with a
+    refinement that was stopped.
     """
     from rich.progress import Progress
 

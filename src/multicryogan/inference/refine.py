@@ -35,7 +35,7 @@ from multicryogan.tables import to_dict
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
 from multicryogan.training.build import build_symmetry
 
-REPORT, CURVES, VIEWS = "refine.json", "fsc.csv", "views.csv"
+MASK, REPORT, CURVES, VIEWS = "mask.mrc", "refine.json", "fsc.csv", "views.csv"
 WEIGHTS = "weights.csv"
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
 Report = Callable[[str, int, int], None]
@@ -253,6 +253,7 @@ def write_refined(
         for half in (0, 1):
             path = output / f"{name}_half{half + 1}_unfil.mrc"
             write_volume(path, refined.half_maps[half, number], voxel_size)
+    write_volume(output / MASK, state.solvent.cpu(), voxel_size)
     sigma_angstrom = state.tree.shifts.sigma_px * voxel_size
     imaging = dataclasses.replace(config.imaging, shift_sigma_angstrom=sigma_angstrom)
     focus_mask = settings.focus_mask or config.generator.focus_mask
@@ -340,6 +341,7 @@ def _write_checkpoint(
         "coefficients": first.coefficients,
         "basis": torch.stack([half.basis for half in state.halves]),
         "maxima": state.maxima,
+        "solvent": state.solvent,
         "views": first.views.weights,
     }
     save_checkpoint(
@@ -382,6 +384,7 @@ def _read_checkpoint(
         shell=stored["shell"],
         halves=(first, second),
         maxima=stored["maxima"],
+        solvent=stored["solvent"],
         tree=dataclasses.replace(
             tree,
             shifts=dataclasses.replace(tree.shifts, sigma_px=facts["shift_sigma_px"]),

@@ -52,7 +52,8 @@ class State:
         iteration: Number of iterations done.
         shell: Last shell of the next iteration.
         halves: The manifold of each half; latents, weights and pairs are shared.
-        maxima: (2, C, D, D, D) basis volumes before the prior weighed on them.
+        maxima: (2, C, D, D, D) basis volumes before masks and prior weighed on them.
+        solvent: (D, D, D) mask that the volumes are kept in.
         tree: Poses, and shifts as wide as they were found to be.
         history: One record per iteration.
     """
@@ -61,6 +62,7 @@ class State:
     shell: int
     halves: tuple[Manifold, Manifold]
     maxima: Tensor
+    solvent: Tensor
     tree: PoseTree
     history: tuple[dict[str, Any], ...] = ()
 
@@ -116,7 +118,7 @@ class Refinement:
         basis = masks.levelled(from_spectrum(spectrum * (radius <= shell)))
         start = dataclasses.replace(manifold, basis=masks.confine(basis))
         maxima = torch.stack((basis, basis))
-        return State(0, shell, (start, start), maxima, self.tree)
+        return State(0, shell, (start, start), maxima, masks.solvent, self.tree)
 
     def masks(self, basis: Tensor) -> Masks:
         """Masks without a look at the data, for (C, D, D, D) volumes like these."""
@@ -152,7 +154,7 @@ class Refinement:
                 None if report is None else lambda *done: report(name, *done),  # noqa: B023
             )
             sums.append(own)
-        basis, maxima, agreement = self._maximise(state, sums)
+        basis, maxima, solvent, agreement = self._maximise(state, sums)
         counts = sums[0].counts + sums[1].counts
         spaced = follow(state.halves[0], counts.weights)
         if self.config.views == "learned":
@@ -167,6 +169,7 @@ class Refinement:
             shell=min(max(state.shell, good + AHEAD), self.last_shell),
             halves=(halves[0], halves[1]),
             maxima=maxima,
+            solvent=solvent,
             tree=self._refitted(state, counts),
             history=state.history,
         )
@@ -207,8 +210,8 @@ class Refinement:
 
     def _maximise(
         self, state: State, sums: list[Sums]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(2, C, D, D, D) new basis volumes and their maxima; (C, D//2+1) agreement."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(2, C, D, D, D) new basis volumes and maxima, mask, (C, D//2+1) agreement."""
         estimates = [
             self.maximum(half, own, state.shell)
             for half, own in zip(state.halves, sums, strict=True)
@@ -217,7 +220,7 @@ class Refinement:
         masks = self._masks(state.halves[0].coefficients, estimates, agreement)
         basis = [weighed(estimate, power, masks) for estimate in estimates]
         maxima = [from_spectrum(estimate.spectrum) for estimate in estimates]
-        return torch.stack(basis), torch.stack(maxima), agreement
+        return torch.stack(basis), torch.stack(maxima), masks.solvent, agreement
 
     def _masks(
         self, coefficients: Tensor, estimates: list[Estimate], agreement: Tensor

@@ -565,7 +565,9 @@ class Work:
 def after(*records: tuple[int, float | None]) -> State:
     """State after iterations of these last shells and held-out likelihoods."""
     history = tuple({"shell": shell, "held_out": held} for shell, held in records)
-    return State(len(records), 5, (), torch.zeros(0), PoseTree(), history)  # type: ignore[arg-type]
+    return State(
+        len(records), 5, (), torch.zeros(0), torch.zeros(0), PoseTree(), history
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

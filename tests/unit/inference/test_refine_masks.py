@@ -14,7 +14,8 @@ from multicryogan.config import LawConfig, RefineConfig, SimulationConfig, run_c
 from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours
 from multicryogan.inference import load_manifold, refine, refine_run
-from multicryogan.io import ParticleStack, read_particles, write_volume
+from multicryogan.inference.masks import sphere
+from multicryogan.io import ParticleStack, read_particles, read_volume, write_volume
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.synthetic import read_truth, simulate
@@ -106,6 +107,24 @@ def test_density_stays_in_a_mask_that_is_given(tmp_path: Path, run: Run) -> None
     volumes = load_manifold(tmp_path / "out")[0].volumes
     power = volumes.square().mean((0, 1, 2))
     assert float(power[: BOX // 2 - 1].mean()) < 0.1 * float(power[BOX // 2 :].mean())
+
+
+def test_the_mask_is_written_and_comes_back_with_a_checkpoint(
+    tmp_path: Path, run: Run
+) -> None:
+    """The one that volumes were kept in: drawn from the data, or as given."""
+    run(tmp_path / "auto")
+    drawn = read_volume(tmp_path / "auto/mask.mrc")
+    assert drawn.voxel_size == pytest.approx(VOXEL_SIZE)
+    assert drawn.values.max() > 0.9
+    assert not torch.allclose(drawn.values, sphere(drawn.values))
+    (tmp_path / "auto/mask.mrc").unlink()
+    run(tmp_path / "auto")  # nothing left to do but to write
+    again = read_volume(tmp_path / "auto/mask.mrc").values
+    assert torch.equal(again, drawn.values)
+    run(tmp_path / "out", given(tmp_path, mask="mask.mrc"))
+    written = read_volume(tmp_path / "out/mask.mrc").values
+    assert float(written[..., : BOX // 2 - 1].max()) == 0
 
 
 @pytest.mark.parametrize("option", ["mask", "focus_mask"])
