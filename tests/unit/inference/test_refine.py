@@ -147,7 +147,7 @@ def test_all_files_are_there(whole: tuple[Path, Refined, list[str]]) -> None:
         for kind in ("", "_half1_unfil", "_half2_unfil")
     }
     tables = {"fsc.csv", "refine.json", "views.csv", "weights.csv"}
-    assert names == maps | tables | {MANIFOLD, "checkpoints"}
+    assert names == maps | tables | {MANIFOLD, "mask.mrc", "checkpoints"}
 
 
 def test_views_are_listed_beside_uniform_ones(

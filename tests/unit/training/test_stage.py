@@ -206,7 +206,7 @@ def test_with_patches_the_noise_is_theirs(tmp_path: Path, box: int) -> None:
 
 def test_the_likelihood_takes_the_power_of_patches(tmp_path: Path) -> None:
     config, stage = tiny_config(), patched(tmp_path)
-    work = open_work(stage, config, RefineConfig())
+    work = open_work(stage, build_generator(config, 32), config, RefineConfig())
     assert work.law(15).noise_power.mean().item() == pytest.approx(0.16, rel=0.05)
 
 
