@@ -27,6 +27,7 @@ from quality import ROOT, append_record, machine, read_records, run_command
 from quality_table import Record
 
 from multicryogan.errors import InputError
+from multicryogan.io import whole_file
 
 SETS = {
     "clean": (),
@@ -36,11 +37,13 @@ SETS = {
     "noise": (),
     "views": (),
     "correlated": (),
+    "correlated-states": (),
     "composition": (),
     "twist": ("--latent.kind", "uniform", "--latent.dimensions", "2"),
     "all": ("--imaging.shift-sigma-angstrom", "5"),
 }
 """Options of train: what a user would say who looked at the data."""
+FEW = 4  # shares that are shown
 IMAGES = {"data": 100_000, "others": 5_000}  # of a set, and its seed: the order
 
 
@@ -124,7 +127,7 @@ def make_data(name: str, options: argparse.Namespace, folder: Path) -> None:
         command += [*law, "--images", str(images), "--seed", str(seed)]
         command += ["--threads", str(options.threads)]
         done = folder / name / part
-        step(command, done, done / "truth")
+        step(command, done)
 
 
 def run_job(job: Job, work: Path) -> Record:
@@ -138,16 +141,16 @@ def run_job(job: Job, work: Path) -> Record:
     )
     train = ["train", str(particles), "--images", str(job.images), *SETS[job.data]]
     train += ["--seed", str(job.seed), "--imaging.views", job.views, *threads]
-    minutes["train"] = step(train, trained, trained / "verdict.json")
+    minutes["train"] = step(train, trained)
     refine = ["refine", str(trained), str(particles), "--views", job.views, *threads]
     refine += ["--iterations", str(job.iterations), "--seed", str(job.seed)]
-    minutes["refine"] = step(refine, refined, refined / "refine.json")
+    minutes["refine"] = step(refine, refined)
     assign = ["assign", str(refined), str(others / "particles.star"), *threads]
-    minutes["assign"] = step(assign, assigned, assigned / "latents.npz")
+    minutes["assign"] = step(assign, assigned)
     for folder in (trained, refined):
         scores = folder / "evaluation"
         command = ["evaluate", str(folder), "--truth", str(data / "data"), *threads]
-        step(command, scores, scores / "scores.json")
+        step(command, scores)
     return {
         "settings": asdict(job),
         **about,
@@ -158,24 +161,30 @@ def run_job(job: Job, work: Path) -> Record:
     }
 
 
-def step(command: Sequence[str], output: Path, made: Path) -> float:
-    """Run a command that makes `made`, if it is not there yet: minutes, else 0."""
-    if made.exists():
-        return 0.0
-    log = output.with_name(f"{output.name}.log")
-    if output.name == "evaluation":
-        log = output.parent.with_name(f"{output.parent.name}.evaluation.log")
+def step(command: Sequence[str], output: Path) -> float:
+    """Run a command into a folder, unless that was done before: minutes it took."""
+    name = "-".join(output.relative_to(output.parents[1]).parts)
+    log = output.parents[1] / f"{name}.log"
+    done = log.with_suffix(".done")
+    if done.exists():
+        return float(done.read_text())
     ending = run_command([*command, "-o", str(output)], log)
-    if ending.status != 0 or not made.exists():
+    if ending.status != 0 or not ending.last_line.startswith("done"):
         raise InputError(f"{log}: {command[0]} ended with: {ending.last_line}")
-    return round(ending.minutes, 1)
+    with whole_file(done) as path:
+        path.write_text(f"{ending.minutes:.1f}")
+    return float(done.read_text())
 
 
 def figures(folder: Path) -> Record:
     """Pick what the table shows from scores.json: figures in own frames."""
     scores = json.loads((folder / "evaluation/scores.json").read_text())
     own = scores["own_frames"]
-    count = len(own["states"])
+    count, shares, occupancy = (
+        len(own["states"]),
+        own["distribution"],
+        scores["occupancy"],
+    )
     picked = [own["states"][m] for m in sorted({0, count // 2, count - 1})]
     return {
         "rank": own["order"]["rank_correlation"],
@@ -185,6 +194,8 @@ def figures(folder: Path) -> Record:
         "area": [state["recovered"]["fsc_area"] for state in picked],
         "angstrom": [state["recovered"]["resolution_angstrom"] for state in picked],
         "mean map": [state["mean_map"]["fsc_area"] for state in picked],
+        "shares": shares["shares"] if shares else own["matched_shares"],
+        "occupancy": occupancy["correlation"] if occupancy else None,
     }
 
 
@@ -202,6 +213,7 @@ def table(records: Sequence[Record]) -> list[str]:
     """Write a Markdown table, a row for each run and stage."""
     head = ["set", "views", "seed", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
+    head += ["shares of thirds or states, %", "occupancy"]
     lines = [_row(head), _row(["---"] * len(head))]
     for record in records:
         job = record["settings"]
@@ -213,6 +225,9 @@ def table(records: Sequence[Record]) -> list[str]:
             cells += [", ".join(f"{low:.0f} to {high:.0f}" for low, high in reached)]
             cells += [_list(own["area"], 2), _list(own["angstrom"], 1)]
             cells += [_list(own["mean map"], 2), f"{own['difference']:.2f}"]
+            few = own["shares"] if len(own["shares"]) <= FEW else []
+            cells += [_list([100 * share for share in few], 0)]
+            cells += [_list([own["occupancy"]], 2)]
             lines.append(_row(cells))
     return lines
 

@@ -15,17 +15,10 @@ load_benchmark("quality_table")
 quality = load_benchmark("quality")
 realism = load_benchmark("realism")
 ASKED = ["--structures", "a.pdb", "b.pdb", "--table", "t.npy", "--sets", "all"]
-MADE = {
-    "simulate": "truth",
-    "train": "verdict.json",
-    "refine": "refine.json",
-    "assign": "latents.npz",
-    "evaluate": "scores.json",
-}
 
 
 class Commands:
-    """Stands in for the commands: each leaves the file that tells that it is done."""
+    """Stands in for the commands: evaluation writes scores."""
 
     def __init__(self, fails: str = "") -> None:
         self.fails = fails
@@ -34,11 +27,13 @@ class Commands:
     def run(self, command: Sequence[str], log: Path) -> Any:  # noqa: ANN401
         """Note a command and do as if it had run."""
         self.given.append(command)
+        if command[0] == self.fails:
+            return quality.Ending(0, "stopped", 1.0, 0.0)
         folder = Path(command[command.index("-o") + 1])
-        if command[0] != self.fails:
-            folder.mkdir(parents=True)
-            (folder / MADE[command[0]]).write_text(json.dumps(scores()))
-        return quality.Ending(0, "last words", 2.0, 0.0)
+        folder.mkdir(parents=True)
+        if command[0] == "evaluate":
+            (folder / "scores.json").write_text(json.dumps(scores()))
+        return quality.Ending(0, "done: it", 2.0, 0.0)
 
 
 def scores() -> dict[str, Any]:
@@ -48,7 +43,8 @@ def scores() -> dict[str, Any]:
     order = {"rank_correlation": [-0.97], "coverage_min": [1.0], "coverage_max": [18.0]}
     motion = {"difference_correlation": 0.76}
     judged = {"states": [state] * 3, "order": order, "motion": motion}
-    return {"own_frames": judged}
+    judged |= {"distribution": {"shares": [0.3, 0.3, 0.4]}}
+    return {"own_frames": judged, "occupancy": None}
 
 
 @pytest.fixture
@@ -114,6 +110,6 @@ def test_the_table_has_a_row_for_each_stage(
     assert len(lines) == 4
     assert lines[-1] == (
         "| all | learned | 0 | refined | -0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
-        "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 |"
+        "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - |"
     )
     assert len(commands.given) == 7
