@@ -188,7 +188,9 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
         )
     )
     state = truth.state[rows]
-    if not is_of_groups(truth):
+    if truth.units == (PRESENT,):
+        state = truth.is_present[rows].long()
+    elif not is_of_groups(truth):
         moving = [axis for axis, unit in enumerate(truth.units) if unit != PRESENT]
         ranks = rank_correlations(latent, truth.coordinates[rows][:, moving])
         told = " / ".join(f"{abs(rank):.3f}" for rank in ranks)

@@ -1,6 +1,7 @@
 """The bound of what single images tell, on images that tell nearly all."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,24 @@ def test_a_turn_for_each_conformation_is_told_apart(
     one, each = told.split("a turn for each conformation: ")
     assert "above 30 degrees 50.0 +-" in one
     assert each.startswith("pose error: median 0.0 degrees; above 30 degrees 0.0 +-")
+
+
+def test_particles_with_and_without_a_domain_are_groups(
+    tmp_path: Path, truth: Truth
+) -> None:
+    """A rigid molecule, whose only coordinate is whether the domain is there."""
+    there = truth.state
+    alone = replace(
+        truth,
+        units=(oracle.PRESENT,),
+        coordinates=there[:, None].float(),
+        state=torch.full_like(there, -1),
+    )
+    weight = torch.nn.functional.one_hot(there, 2).float()
+    latent = 0.25 + 0.5 * there
+    write_assigned(tmp_path / "a", truth.maps, latent, truth.rotation, weight)
+    told = oracle.report_assigned(tmp_path / "a", torch.arange(40), alone)
+    assert told.startswith("in the right group: 100.0 +- 0.0 %")
 
 
 @pytest.mark.parametrize("sign", [1, -1])
