@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,24 +83,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = plan(options)
     work: Path = options.output
     results = work / "results.jsonl"
-    try:
+
+    def run_all() -> None:
         for place, job in enumerate(jobs, start=1):
-            if find_record(job, read_records(results)) is not None:
+            if find_record(asdict(job), read_records(results)) is not None:
                 continue
             print(f"{place} of {len(jobs)}: {job.name}", file=sys.stderr)
             make_data(job, options.structures, work)
             append_record(results, run_job(job, work))
-    except InputError as error:
-        print(f"quality: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("quality: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    records = [find_record(job, read_records(results)) for job in jobs]
+
+    status = guarded("quality", run_all)
+    if status != 0:
+        return status
+    records = [find_record(asdict(job), read_records(results)) for job in jobs]
     lines = table([record for record in records if record is not None])
     print("\n".join(lines))
     with whole_file(work / "table.md") as path:
         path.write_text("\n".join(lines) + "\n")
+    return 0
+
+
+def guarded(name: str, work: Callable[[], None]) -> int:
+    """Work to the end: 0, or the exit status of what stopped it, said in a line."""
+    try:
+        work()
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -146,9 +158,8 @@ def read_records(path: Path) -> list[Record]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def find_record(job: Job, records: Sequence[Record]) -> Record | None:
+def find_record(settings: Record, records: Sequence[Record]) -> Record | None:
     """Find the line of a run, by its settings."""
-    settings = asdict(job)
     return next((r for r in records if r["settings"] == settings), None)
 
 

@@ -23,7 +23,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from quality import ROOT, append_record, machine, read_records, run_command
+from quality import (
+    ROOT,
+    append_record,
+    find_record,
+    guarded,
+    machine,
+    read_records,
+    run_command,
+)
 from quality_table import Record
 
 from multicryogan.errors import InputError
@@ -84,17 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for data in options.sets
         for seed in options.seeds
     ]
-    try:
+
+    def run_all() -> None:
         for job in jobs:
-            if not any(r["settings"] == asdict(job) for r in read_records(results)):
+            if find_record(asdict(job), read_records(results)) is None:
                 make_data(job.data, options, work / "data")
                 append_record(results, run_job(job, work))
-    except InputError as error:
-        print(f"realism: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("realism: stopped; the same command goes on", file=sys.stderr)
-        return 130
+
+    status = guarded("realism", run_all)
+    if status != 0:
+        return status
     print("\n".join(table(read_records(results))))
     return 0
 

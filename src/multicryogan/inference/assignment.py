@@ -125,9 +125,9 @@ def assign(
     Those of a symmetric molecule have their axes in common, those of a run with a focus
     mask what does not move: they stay.
 
-    Each image is taken through its own CTF and the noise spectrum of all rims, at the
-    box of the volumes. Shifts are searched as far as the run drew them
-    (--imaging.shift-sigma-angstrom).
+    Each image is taken through its own CTF and the noise spectrum of its group's rims,
+    or of the run's patches of background, at the box of the volumes.
+    Shifts are searched as far as the run drew them (--imaging.shift-sigma-angstrom).
 
     Args:
         manifold: Conformations, refined or as a generator makes them.
