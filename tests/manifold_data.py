@@ -14,6 +14,7 @@ from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement, place
 from multicryogan.likelihood.search import Cells, likely_cells, search
+from multicryogan.likelihood.thinning import Chance
 from multicryogan.rng import stream
 
 FLOAT = torch.float64
@@ -99,6 +100,11 @@ def log_ratios_of_pixels(
     return torch.stack(ratios)
 
 
+def no_chance(count: int) -> Chance:
+    """Keep all cells of so many images."""
+    return Chance(torch.arange(count), (10**9, 10**9))
+
+
 def found_in(
     images: ImageFactors,
     conformations: Manifold,
@@ -106,7 +112,7 @@ def found_in(
     levels: int = 1,
 ) -> tuple[Cells, Scorer, PosePosterior, Placement]:
     """Do the E-step of some images."""
-    cells = likely_cells(images, conformations, tree, levels)
+    cells = likely_cells(images, conformations, tree, levels, no_chance(len(images)))
     scorer = Scorer.of(conformations, images.modes)
     found = search(cells, images, scorer, tree)
     return (

@@ -16,6 +16,7 @@ from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
+from multicryogan.likelihood.thinning import CLOSE
 from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import Shard
@@ -146,7 +147,7 @@ def assign(
     sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
     tree = PoseTree().with_shifts(sigma_px, box)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
-    look = Examination(manifold.to(device), law, tree, finer=finer)
+    look = Examination(manifold.to(device), law, tree, finer, CLOSE)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)
     laid, frames = align_neighbours(

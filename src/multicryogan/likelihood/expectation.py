@@ -16,10 +16,11 @@ from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.maximisation import Sums, accumulate
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement, place
-from multicryogan.likelihood.search import likely_cells, search
+from multicryogan.likelihood.search import Cells, likely_cells, search
+from multicryogan.likelihood.thinning import SAMPLE, Chance
 from multicryogan.likelihood.weighing import Counts, weigh
 
-BLOCK = 2**26  # pixels of the images examined at once; a block makes all slices anew
+BLOCK = 2**25  # pixels of the images examined at once; a block makes all slices anew
 Progress = Callable[[int, int], None]
 
 
@@ -32,12 +33,14 @@ class Examination:
         law: Of the images; modes up to its last shell count.
         tree: Poses.
         finer: Divisions of poses beyond those that the shells ask for.
+        most: Cells that are divided for an image: more are thinned by chance.
     """
 
     manifold: Manifold
     law: ImageLaw
     tree: PoseTree
     finer: int = 0
+    most: tuple[int, int] = SAMPLE
 
     @property
     def level(self) -> int:
@@ -69,8 +72,7 @@ class Examination:
         box = sampler.preprocessing.box
         scorer, parts, done = self._scorer(box), [], 0
         for some in torch.split(rows, max(1, BLOCK // box**2)):
-            images = ImageFactors.of(*sampler.take(some), self.law)
-            cells = likely_cells(images, self.manifold, self.tree, self.level)
+            images, cells = self._look(sampler, some)
             found = search(cells, images, scorer, self.tree)
             placement = place(found, self.manifold.latents, self.manifold.weights)
             if sums is not None:
@@ -81,24 +83,25 @@ class Examination:
                 progress(done, len(rows))
         return Placement.join(parts)
 
-    def count(self, sampler: ImageSampler, rows: Tensor, most_cells: int) -> Counts:
-        """Count what the images of rows (N,) say of conformation, view and shift.
-
-        Where they suit more than `most_cells` cells of poses together, fewer images
-        are taken: those that say little take long.
-        """
+    def count(self, sampler: ImageSampler, rows: Tensor) -> Counts:
+        """Count what the images of rows (N,) say of conformation, view and shift."""
         counts = Counts.empty(self.manifold)
         scorer = self._scorer(sampler.preprocessing.box)
-        images = ImageFactors.of(*sampler.take(rows), self.law)
-        cells = likely_cells(images, self.manifold, self.tree, self.level)
-        taken = max(1, len(rows) * most_cells // max(len(cells.image), most_cells))
-        cells, images = cells.first(taken), images.first(taken)
+        images, cells = self._look(sampler, rows)
         found = search(cells, images, scorer, self.tree)
         placement = place(found, self.manifold.latents, self.manifold.weights)
         parts = weigh(counts, cells, images, scorer, self.tree, found, placement)
         for _, weighed in parts:
             deque(weighed, maxlen=0)
         return counts
+
+    def _look(self, sampler: ImageSampler, rows: Tensor) -> tuple[ImageFactors, Cells]:
+        """Read images (N,), and find the cells that may hold them."""
+        images = ImageFactors.of(*sampler.take(rows), self.law)
+        chance = Chance(rows.to(images.linear.device), self.most)
+        return images, likely_cells(
+            images, self.manifold, self.tree, self.level, chance
+        )
 
     def _scorer(self, box: int) -> Scorer:
         return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))

@@ -32,10 +32,6 @@ class ImageFactors:
         linear, squares = both[:, : 2 * count], both[:, 2 * count :]
         return ImageFactors(modes, linear.contiguous(), squares.contiguous())
 
-    def first(self, images: int) -> ImageFactors:
-        """Keep so many images."""
-        return ImageFactors(self.modes, self.linear[:images], self.squares[:images])
-
     def up_to(self, shell: int) -> ImageFactors:
         """Keep the modes |k| <= shell."""
         frequency = self.modes.frequency

@@ -18,12 +18,12 @@ from multicryogan.likelihood.factors import ImageFactors, Scorer, SliceFactors
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import LEAST_LOG, PosePosterior
 from multicryogan.likelihood.poses import CHILDREN, PoseTree
+from multicryogan.likelihood.thinning import Chance
 
 # Nats below the best cell at which a cell is left out, of the first grid where finer
 # modes are to tell more, and otherwise; or ...
 DROP = (13.0, 9.0)
 SLACK = 0.25  # ... share of the best cell, as far as a grid is too coarse for it
-MOST_CELLS = 1_024  # of one image that are divided
 SLICES_AT_ONCE = 64
 SCORES_AT_ONCE = 2**21  # of image, pose and conformation
 
@@ -61,17 +61,14 @@ class Cells:
         image: (P,) int64.
         pose: (P,) int64.
         shift: (P,) int64 cell of the shift.
+        log_weight: (P,) logarithm of how many cells each counts for.
     """
 
     level: int
     image: Tensor
     pose: Tensor
     shift: Tensor
-
-    def first(self, images: int) -> Cells:
-        """Keep the cells of so many images."""
-        kept = self.image < images
-        return Cells(self.level, self.image[kept], self.pose[kept], self.shift[kept])
+    log_weight: Tensor
 
     def divided(self, tree: PoseTree) -> tuple[Rows, Tensor]:
         """List the rows of the next level, and those (P, 1 or 4) of each cell."""
@@ -102,6 +99,7 @@ class Division:
         slices: Of these.
         log_prior: (m, V) of these, over uniform poses.
         rows: Per cell the (n,) rows that it may hold, each once.
+        log_weight: Per cell the (n,) logarithm of how many cells it counts for.
     """
 
     poses: Tensor
@@ -109,28 +107,43 @@ class Division:
     slices: SliceFactors
     log_prior: Tensor
     rows: tuple[Tensor, ...]
+    log_weight: tuple[Tensor, ...]
 
-    def cells(self) -> Iterator[tuple[slice, Tensor, SliceFactors]]:
-        """Yield which slices are a cell's, its rows, and its slices."""
-        for k, rows in enumerate(self.rows):
+    def cells(self) -> Iterator[tuple[slice, Tensor, Tensor, SliceFactors]]:
+        """Yield which slices are a cell's, its rows, their weights, and its slices."""
+        each = zip(self.rows, self.log_weight, strict=True)
+        for k, (rows, log_weight) in enumerate(each):
             own = slice(k * CHILDREN, (k + 1) * CHILDREN)
-            yield own, rows, self.slices.part(own.start, CHILDREN)
+            yield own, rows, log_weight, self.slices.part(own.start, CHILDREN)
 
 
 @torch.no_grad()
 def likely_cells(
-    images: ImageFactors, manifold: Manifold, tree: PoseTree, levels: int
+    images: ImageFactors,
+    manifold: Manifold,
+    tree: PoseTree,
+    levels: int,
+    chance: Chance,
 ) -> Cells:
     """Find the cells of level `levels` - 1 that are worth dividing.
 
     A cell counts by the conformation that suits it best.
+
+    Args:
+        images: All modes of B images.
+        manifold: Conformations.
+        tree: Poses and shifts.
+        levels: Divisions.
+        chance: How cells are thinned out.
     """
     coarse = images.up_to(tree.shell(0))
     drop = DROP[len(coarse.modes.frequency) == len(images.modes.frequency)]
-    cells = _likely_roots(coarse, Scorer.of(manifold, coarse.modes), tree, drop)
+    scorer = Scorer.of(manifold, coarse.modes)
+    cells = _likely_roots(coarse, scorer, tree, drop, chance)
     for level in range(1, levels):
         some = images.up_to(tree.shell(level))
-        cells = _likely_children(cells, some, Scorer.of(manifold, some.modes), tree)
+        scorer = Scorer.of(manifold, some.modes)
+        cells = _likely_children(cells, some, scorer, tree, chance)
     return cells
 
 
@@ -147,6 +160,8 @@ def divide(
     """
     parents, counts = torch.unique_consecutive(cells.pose, return_counts=True)
     per_cell = torch.split(rows, counts.tolist())
+    each = cells.log_weight[:, None].expand_as(rows)
+    log_weight = torch.split(each, counts.tolist())
     corner = torch.arange(CHILDREN, device=parents.device)
     together = SLICES_AT_ONCE // CHILDREN
     for start in range(0, len(parents), together):
@@ -154,8 +169,10 @@ def divide(
         poses = (parents[some, None] * CHILDREN + corner).flatten()
         rotation = tree.rotations(poses, cells.level + 1)
         own = tuple(part.flatten() for part in per_cell[some])
+        weighs = tuple(part.flatten() for part in log_weight[some])
         log_prior = scorer.manifold.views.log_density(rotation)
-        yield Division(poses, rotation, scorer.slices(rotation), log_prior, own)
+        slices = scorer.slices(rotation)
+        yield Division(poses, rotation, slices, log_prior, own, weighs)
 
 
 @torch.no_grad()
@@ -173,7 +190,7 @@ def search(
     best, entropy = total.clone(), torch.zeros_like(total)
     pose = torch.zeros(size, dtype=torch.int64, device=total.device)
     for division in divide(cells, own_rows, scorer, tree):
-        for own, row, slices in division.cells():
+        for own, row, log_weight, slices in division.cells():
             ratio = scorer.log_ratios(rows.factors(images, row), slices)
             ratio += rows.log_prior[row, None, None] + division.log_prior[own]
             highest, where = ratio.max(1)  # (n, V)
@@ -182,6 +199,8 @@ def search(
             best[row] = torch.maximum(best[row], highest)
             after = ratio.logsumexp(1)
             own_entropy = torch.special.entr((ratio - after[:, None]).exp()).sum(1)
+            own_entropy += log_weight[:, None]
+            after += log_weight[:, None]
             both = torch.logaddexp(total[row], after)
             entropy[row] = _shared(total[row] - both, entropy[row]) + _shared(
                 after - both, own_entropy
@@ -232,7 +251,11 @@ def _by_image(
 
 
 def _likely_roots(
-    images: ImageFactors, scorer: Scorer, tree: PoseTree, drop: float
+    images: ImageFactors,
+    scorer: Scorer,
+    tree: PoseTree,
+    drop: float,
+    chance: Chance,
 ) -> Cells:
     """Compare images with all cells of level 0."""
     device = images.linear.device
@@ -256,44 +279,55 @@ def _likely_roots(
         ]
         best = torch.cat(columns, dim=1).view(len(rows), count, -1)
         best = best.add_(prior[:, None]).flatten(1)  # (n, T M)
-        least = _least(best.amax(1, keepdim=True), drop)
-        value, cell = best.topk(min(MOST_CELLS, int((best > least).sum(1).max())), 1)
-        near = value > least
-        kept.append((rows[:, None].expand_as(cell)[near], cell[near]))
-    image, cell = (torch.cat(part) for part in zip(*kept, strict=True))
-    return _sorted(0, image, cell % len(every), cell // len(every))
+        reach = _reach(best.amax(1, keepdim=True), drop)
+        near = best > best.amax(1, keepdim=True) - reach
+        row, cell = near.nonzero(as_tuple=True)
+        few, log_weight = chance.thin(0, rows[row], (best * (drop / reach))[near])
+        kept.append((rows[row[few]], cell[few], log_weight))
+    image, cell, log_weight = (torch.cat(part) for part in zip(*kept, strict=True))
+    pose, shift = cell % len(every), cell // len(every)
+    return _sorted(0, image, pose, shift, log_weight)
 
 
-def _least(best: Tensor, drop: float) -> Tensor:
-    """Log ratio that a cell must reach beside the best one of its image."""
-    return best - (SLACK * best).clamp(min=drop)
+def _reach(best: Tensor, drop: float) -> Tensor:
+    """Nats below the best cell of an image at which cells may still hold it.
+
+    Where that is more than `drop`, grids are too coarse for an image so clear: chance
+    is to count its cells as no further apart than this.
+    """
+    return (SLACK * best).clamp(min=drop)
 
 
 def _likely_children(
-    cells: Cells, images: ImageFactors, scorer: Scorer, tree: PoseTree
+    cells: Cells, images: ImageFactors, scorer: Scorer, tree: PoseTree, chance: Chance
 ) -> Cells:
     """Divide cells and keep the children that may hold an image."""
     rows, own_rows = cells.divided(tree)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[Tensor] = []
     for division in divide(cells, own_rows, scorer, tree):
-        for own, row, slices in division.cells():
+        for own, row, _, slices in division.cells():
             ratio = scorer.log_ratios(rows.factors(images, row), slices)
             ratio += division.log_prior[own]
-            best = ratio.amax(2) + rows.log_prior[row, None]
-            pose = division.poses[own].expand_as(best)
-            found.append((row[:, None].expand_as(best), pose, best))
-    row, pose, best = (
-        torch.cat([part.flatten() for part in parts])
-        for parts in zip(*found, strict=True)
-    )
-    image = rows.image[row]
+            parts.append(ratio.amax(2) + rows.log_prior[row, None])
+    best = torch.cat(parts)  # (N, 8): cells and their rows, as they come
+    image = rows.image[own_rows.flatten()]
     peak = best.new_full((len(images),), -torch.inf)
-    peak.scatter_reduce_(0, image, best, "amax")
-    kept = best > _least(peak, DROP[1])[image]
-    shift = rows.cell[row]
-    return _sorted(cells.level + 1, image[kept], pose[kept], shift[kept])
+    peak.scatter_reduce_(0, image, best.amax(1), "amax")
+    reach = _reach(peak, DROP[1])
+    near = best > (peak - reach)[image, None]
+    at, child = near.nonzero(as_tuple=True)
+    log_weight = cells.log_weight[at // tree.shifts.children]
+    log_mass = best[near] * (DROP[1] / reach)[image[at]] + log_weight
+    few, more = chance.thin(cells.level + 1, image[at], log_mass)
+    at, child, log_weight = at[few], child[few], log_weight[few] + more
+    pose = cells.pose[at // tree.shifts.children] * CHILDREN + child
+    shift = rows.cell[own_rows.flatten()[at]]
+    return _sorted(cells.level + 1, image[at], pose, shift, log_weight)
 
 
-def _sorted(level: int, image: Tensor, pose: Tensor, shift: Tensor) -> Cells:
+def _sorted(
+    level: int, image: Tensor, pose: Tensor, shift: Tensor, log_weight: Tensor
+) -> Cells:
     order = pose.argsort(stable=True)
-    return Cells(level, image[order], pose[order], shift[order])
+    parts = (part[order] for part in (image, pose, shift, log_weight))
+    return Cells(level, *parts)

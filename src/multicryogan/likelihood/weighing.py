@@ -89,10 +89,10 @@ def weigh(
 
     def weigh_cells(division: Division) -> Iterator[Weighed]:
         directions = view_cells(division.rotation)
-        for own, row, slices in division.cells():
+        for own, row, log_weight, slices in division.cells():
             factors = rows.factors(images, row)
             weight = scorer.log_ratios(factors, slices)
-            weight += division.log_prior[own]
+            weight += division.log_prior[own] + log_weight[:, None, None]
             weight.add_(offset[row][:, None]).exp_()
             counts.views.index_add_(1, directions[own], weight.sum(0).T)
             counts.shift_square += weight.sum((1, 2)) @ distance[row]

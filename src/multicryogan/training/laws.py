@@ -31,7 +31,6 @@ IMAGES = 500  # compared at once
 FADE = 0.9  # of older counts
 EVERY = 0.02  # share of a run
 LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
-MOST_CELLS = 25_000  # of poses that are looked into
 HIGHEST = 8  # shell that counts: poses are plain there, and few
 
 
@@ -131,6 +130,6 @@ def learn(
     count = min(IMAGES, sampler.in_use)
     index = torch.randint(sampler.in_use, (count,), generator=draws)
     look = Examination(manifold, law, tree)
-    counts = look.count(sampler, sampler.rows(index), MOST_CELLS)
+    counts = look.count(sampler, sampler.rows(index))
     joined = laws.joined(counts, tree, look.level, stage.pixel_size)
     return replace(joined, times=step)

@@ -96,27 +96,17 @@ def test_sums_of_parts_add_up(sampler: ImageSampler) -> None:
     assert_same_sums(parts, whole)
 
 
-def counted(look: Examination, sampler: ImageSampler, rows: Tensor) -> Counts:
-    return look.count(sampler, rows, 10**6)
-
-
-def test_images_that_suit_many_poses_are_taken_in_part(sampler: ImageSampler) -> None:
-    look = examination()
-    some = look.count(sampler, ROWS, 1)
-    assert_same_counts(some, counted(look, sampler, ROWS[:1]))
-
-
 def test_counting_alone_counts_what_the_sums_do(sampler: ImageSampler) -> None:
     look = examination()
     sums = look.empty_sums(BOX)
     look.place(sampler, ROWS, sums)
-    assert_same_counts(counted(look, sampler, ROWS), sums.counts)
+    assert_same_counts(look.count(sampler, ROWS), sums.counts)
 
 
 def test_counts_of_parts_add_up(sampler: ImageSampler) -> None:
     look = examination()
-    parts = counted(look, sampler, ROWS[:3]) + counted(look, sampler, ROWS[3:])
-    assert_same_counts(parts, counted(look, sampler, ROWS))
+    parts = look.count(sampler, ROWS[:3]) + look.count(sampler, ROWS[3:])
+    assert_same_counts(parts, look.count(sampler, ROWS))
 
 
 def test_placements_are_in_the_order_of_the_rows(

@@ -14,6 +14,7 @@ from manifold_data import (
     clean_images,
     law,
     manifold,
+    no_chance,
     optics,
     white_noise,
 )
@@ -75,10 +76,9 @@ def test_no_shifts_are_one_cell_in_place() -> None:
 
 def test_search_sums_over_all_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multicryogan.likelihood.search.DROP", (1e9, 1e9))
-    monkeypatch.setattr("multicryogan.likelihood.search.MOST_CELLS", 10**6)
     images, _ = moved_images(1.0)
     factors = ImageFactors.of(images, optics(4), law(1.0))
-    cells = likely_cells(factors, manifold(), TREE, LEVEL)
+    cells = likely_cells(factors, manifold(), TREE, LEVEL, no_chance(4))
     found = search(cells, factors, Scorer.of(manifold(), factors.modes), TREE)
     rotations = TREE.rotations(torch.arange(TREE.count(LEVEL)), LEVEL).to(FLOAT)
     alone = [
@@ -111,7 +111,7 @@ def test_clear_images_tell_their_shift() -> None:
     tree = PoseTree(1_000).with_shifts(0.8, BOX)
     images, shift = moved_images(0.2, tree)
     factors = ImageFactors.of(images, optics(4), law(0.2))
-    cells = likely_cells(factors, manifold(), tree, LEVEL)
+    cells = likely_cells(factors, manifold(), tree, LEVEL, no_chance(4))
     found = search(cells, factors, Scorer.of(manifold(), factors.modes), tree)
     placed = place(found, manifold().latents, manifold().weights)
     half_step = tree.shifts.spacing_px / 2 ** (LEVEL + 1)
@@ -132,7 +132,7 @@ def test_gradient_of_the_evidence_with_shifts(monkeypatch: pytest.MonkeyPatch) -
     def evidence(step: float) -> tuple[Placement, Scorer, Sums]:
         model = dataclasses.replace(start, basis=start.basis + step * move)
         scorer = Scorer.of(model, factors.modes)
-        cells = likely_cells(factors, model, TREE, LEVEL)
+        cells = likely_cells(factors, model, TREE, LEVEL, no_chance(4))
         found = search(cells, factors, scorer, TREE)
         placed = place(found, model.latents, model.weights)
         sums = Sums.empty(scorer)

@@ -14,6 +14,7 @@ from manifold_data import (
     clean_images,
     law,
     manifold,
+    no_chance,
     optics,
     white_noise,
 )
@@ -61,7 +62,7 @@ def counted(
 ) -> tuple[Counts, Tensor]:
     """Counts of all images, and their log-likelihoods."""
     scorer, counts = Scorer.of(model, factors.modes), Counts.empty(model)
-    cells = likely_cells(factors, model, tree, LEVEL)
+    cells = likely_cells(factors, model, tree, LEVEL, no_chance(COUNT))
     found = search(cells, factors, scorer, tree)
     placed = place(found, model.latents, model.weights)
     for _, cell in weigh(counts, cells, factors, scorer, tree, found, placed):
