@@ -2,11 +2,12 @@
 
 python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...]
 
-DATA is a folder that `multicryogan simulate` wrote, without shifts: discrete, or with
+DATA is a folder that `multicryogan simulate` wrote: discrete, or with
 one or two coordinates, continuous or of a table, and perhaps a domain that some
 particles lack. Each image is compared with every true map in every pose, by the search
 that `assign` uses, with its own true optics and the noise spectrum of all images' rims,
-over all shells below Nyquist. Of hundreds of maps, their mean and first principal
+over all shells below Nyquist; shifts and contrasts, which no file tells, are
+integrated out under their true laws. Of hundreds of maps, their mean and first principal
 components are compared instead; the report says how much of them these hold. No rule
 that looks at single images finds more right groups, or a smaller rms error of the
 coordinate, up to the steps of both grids. Every figure per image that a method reaches
@@ -49,7 +50,14 @@ from multicryogan.evaluation.pose_errors import pose_errors_deg
 from multicryogan.evaluation.scores import matching_shell
 from multicryogan.inference import assigned_level
 from multicryogan.io import read_particles, read_volume
-from multicryogan.likelihood import Examination, ImageLaw, Manifold, Placement, PoseTree
+from multicryogan.likelihood import (
+    CLOSE,
+    Examination,
+    ImageLaw,
+    Manifold,
+    Placement,
+    PoseTree,
+)
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import geodesic_distance_deg
 from multicryogan.synthetic import PRESENT, Truth, read_truth
@@ -100,7 +108,9 @@ def search(data: Path, truth: Truth, images: int) -> Found:
     tree = PoseTree().with_shifts(sigma_px, box)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     maps, held = true_manifold(truth)
-    look = Examination(maps, law, tree, finer=finer)
+    if not truth.config.contrast_in_star:
+        maps = maps.of_contrasts(truth.config.contrast_spread)
+    look = Examination(maps, law, tree, finer, CLOSE)
     start = time.monotonic()
     placement = look.place(stage.sampler, rows)
     return Found(

@@ -139,10 +139,12 @@ def _take(params: ImagingParams, rows: slice, device: str) -> ImagingParams:
     """Keep the parameters of some volumes, on a device."""
     index = torch.arange(params.rotation.shape[0])[rows]
     shift, optics, row = params.shift_angstrom, params.ctf, params.row
+    contrast = params.contrast
     moved: CTFParams | None = None if optics is None else optics.select(index)
     return ImagingParams(
         params.rotation[index].to(device),
         None if shift is None else shift[index].to(device),
         None if moved is None else moved.to(device),
+        None if contrast is None else contrast[index].to(device),
         None if row is None else row[index],
     )

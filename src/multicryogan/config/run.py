@@ -84,6 +84,9 @@ class ImagingConfig:
     shift_sigma_angstrom: float = 0.0
     """Standard deviation of the in-plane shifts of the particles in Å to begin with:
     it is learned. 0: particles are centred."""
+    contrast_spread: float = 0.1
+    """Standard deviation of the contrast of the particles, over its mean, beyond what
+    their file tells, to begin with: it is learned. 0: all are alike."""
     views: Literal["uniform", "learned"] = "uniform"
     """Whether directions of view are taken as equally likely, or weighed as the
     particles show, for each part of the latent."""

@@ -17,11 +17,11 @@ def form_images(
     voxel_size: float,
     max_shell: int | None = None,
 ) -> Tensor:
-    """Apply y = C_c S_t P_θ x to volumes with many poses each.
+    """Apply y = s C_c S_t P_θ x, s the contrast, to volumes with many poses each.
 
     Args:
         volume: (V, D, D, D) densities, axes (z, y, x), centred on voxel D // 2.
-        params: Pose, shift and optics, batch shape (V, P).
+        params: Pose, shift, optics and contrast, batch shape (V, P).
         voxel_size: Å per voxel, and per pixel of the image.
         max_shell: Leave out Fourier modes beyond this radius (in Fourier pixels).
 
@@ -37,5 +37,7 @@ def form_images(
         values = values * shift_phase(params.shift_angstrom, freqs)[..., 0, :]
     if params.ctf is not None:
         values = values * ctf(params.ctf, freqs)[..., 0, :]
+    if params.contrast is not None:
+        values = values * params.contrast[..., None]
     images: Tensor = torch.fft.irfft2(place_modes(values, modes), s=(box, box))
     return images

@@ -67,4 +67,5 @@ class ImagingParams:
     rotation: Tensor  # (V, P, 3, 3) matrices A, r_image = A r_volume
     shift_angstrom: Tensor | None = None  # (V, P, 2) (x, y): where the particle sits
     ctf: CTFParams | None = None  # fields (V, P)
+    contrast: Tensor | None = None  # (V, P) strength of what no row tells; none: 1
     row: Tensor | None = None  # (V, P) particles whose optics these are, on the CPU

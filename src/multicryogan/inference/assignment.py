@@ -147,6 +147,7 @@ def assign(
     sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
     tree = PoseTree().with_shifts(sigma_px, box)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
+    manifold = manifold.of_contrasts(config.imaging.contrast_spread)
     look = Examination(manifold.to(device), law, tree, finer, CLOSE)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)

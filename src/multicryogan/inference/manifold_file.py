@@ -66,5 +66,7 @@ def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
         ) from None
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is no manifold of multicryogan: {error}") from None
-    manifold = Manifold(**parts, pairs=all_pairs(count), views=ViewLaw(views))
+    latents, weights, coefficients, basis = (parts[name] for name in NAMES)
+    pairs = all_pairs(count)
+    manifold = Manifold(latents, weights, coefficients, basis, pairs, ViewLaw(views))
     return manifold, config, voxel_size

@@ -174,6 +174,7 @@ def open_work(
         symmetry,
         None if solvent is None else solvent.to(device),
         None if focus is None else focus.to(device),
+        config.imaging.contrast_spread,
     )
 
 
@@ -255,7 +256,11 @@ def write_refined(
             write_volume(path, refined.half_maps[half, number], voxel_size)
     write_volume(output / MASK, state.solvent.cpu(), voxel_size)
     sigma_angstrom = state.tree.shifts.sigma_px * voxel_size
-    imaging = dataclasses.replace(config.imaging, shift_sigma_angstrom=sigma_angstrom)
+    imaging = dataclasses.replace(
+        config.imaging,
+        shift_sigma_angstrom=sigma_angstrom,
+        contrast_spread=manifold.contrast_spread,
+    )
     focus_mask = settings.focus_mask or config.generator.focus_mask
     generator = dataclasses.replace(config.generator, focus_mask=focus_mask)
     learned = dataclasses.replace(config, imaging=imaging, generator=generator)
@@ -274,6 +279,7 @@ def write_refined(
         "settings": to_dict(settings),
         "voxel_size": voxel_size,
         "shift_sigma_angstrom": sigma_angstrom,
+        "contrast_spread": manifold.contrast_spread,
         "gold_standard_resolution_angstrom": [
             value if math.isfinite(value) else None
             for value in refined.resolutions_angstrom
@@ -334,6 +340,7 @@ def _write_checkpoint(
         "scores": scores,
         "history": list(state.history),
         "shift_sigma_px": state.tree.shifts.sigma_px,
+        "contrast_spread": first.contrast_spread,
     }
     tensors = {
         "latents": first.latents,
@@ -376,19 +383,18 @@ def _read_checkpoint(
             basis,
             all_pairs(stored["basis"].shape[1]).to(device),
             ViewLaw(stored["views"]),
+            facts["contrast_spread"],
         )
         for basis in stored["basis"]
     )
+    shifts = dataclasses.replace(tree.shifts, sigma_px=facts["shift_sigma_px"])
     state = State(
         iteration=stored["step"],
         shell=stored["shell"],
         halves=(first, second),
         maxima=stored["maxima"],
         solvent=stored["solvent"],
-        tree=dataclasses.replace(
-            tree,
-            shifts=dataclasses.replace(tree.shifts, sigma_px=facts["shift_sigma_px"]),
-        ),
+        tree=dataclasses.replace(tree, shifts=shifts),
         history=tuple(facts["history"]),
     )
     return state, facts["start"], facts["scores"]

@@ -37,7 +37,7 @@ from multicryogan.likelihood.maximisation import (
     to_spectrum,
 )
 from multicryogan.likelihood.poses import PoseTree
-from multicryogan.likelihood.weighing import Counts
+from multicryogan.likelihood.weighing import Counts, contrast_spread
 from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
@@ -87,6 +87,7 @@ class Refinement:
         symmetry: Of the mean, and of the motions or not.
         solvent: (D, D, D) mask that the user gives, if any; else see `RefineConfig`.
         focus: (D, D, D) mask of the motions, if any.
+        contrast_spread: Of the images, to begin with; 0: all are alike.
     """
 
     sampler: ImageSampler
@@ -98,6 +99,7 @@ class Refinement:
     symmetry: Symmetry = ASYMMETRIC
     solvent: Tensor | None = None
     focus: Tensor | None = None
+    contrast_spread: float = 0.0
 
     @property
     def box(self) -> int:
@@ -117,6 +119,7 @@ class Refinement:
         radius = frequency_radius(manifold.basis.shape[-1], 3, like=manifold.basis)
         basis = masks.levelled(from_spectrum(spectrum * (radius <= shell)))
         start = dataclasses.replace(manifold, basis=masks.confine(basis))
+        start = start.of_contrasts(self.contrast_spread)
         maxima = torch.stack((basis, basis))
         return State(0, shell, (start, start), maxima, masks.solvent, self.tree)
 
@@ -161,6 +164,9 @@ class Refinement:
             group = self.symmetry.of_all(len(basis[0]) - 1)
             views = ViewLaw.of_counts(counts.views, group)
             spaced = spaced.seen_from(views)
+        if spaced.contrast_spread > 0:
+            spread = contrast_spread(counts.contrast, counts.images)
+            spaced = spaced.of_contrasts(spread)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
         good = int(below[0]) if len(below) else state.shell
@@ -180,6 +186,7 @@ class Refinement:
                 own.counts.log_likelihood / own.counts.images for own in sums
             ],
             "held_out": self.held_out(after.manifold, after.shell, after.tree),
+            "contrast_spread": spaced.contrast_spread,
             "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),
             "seconds": time.monotonic() - start,

@@ -38,7 +38,8 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
     """
     generator, config, _ = load_snapshot(run)
     stage = open_stage(config, stack, sign, min(BOX, generator.box), Shard(), "cpu")
-    stage = stage.under(config.imaging.shift_sigma_angstrom, load_views(run))
+    imaging, views = config.imaging, load_views(run)
+    stage = stage.under(imaging.shift_sigma_angstrom, imaging.contrast_spread, views)
     held_out = stage.sampler.held_out()
     if not stage.view.shows_ctf:
         return "not judged: the defocus of each image is not known"

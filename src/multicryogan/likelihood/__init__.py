@@ -12,8 +12,10 @@ from multicryogan.likelihood.marginal import (
 )
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement, place
+from multicryogan.likelihood.thinning import CLOSE
 
 __all__ = [
+    "CLOSE",
     "Examination",
     "ImageLaw",
     "Manifold",

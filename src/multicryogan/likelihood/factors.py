@@ -115,17 +115,52 @@ class Scorer:
     def log_ratios(self, images: tuple[Tensor, Tensor], at: SliceFactors) -> Tensor:
         """(n, m, V) log p(y | pose, conformation) / p(y | noise).
 
+        With L = Σ 2 Re(conj(c y) S) / 2σ² and Q = Σ c² |S|² / σ², an image of contrast
+        s has s L - s² Q / 2; under a Gaussian s of mean 1 and variance τ² that is
+
+            (τ² L² + 2 L - Q) / 2 A - log(A) / 2,  A = 1 + τ² Q
+
         Args:
             images: (n, 2K) and (n, K) as of `ImageFactors.moved`. Where one image
-            comes under T shifts in turn, (n T, 2K) and (n, K).
+                comes under T shifts in turn, (n T, 2K) and (n, K).
             at: m slices.
 
         Returns:
             (n, m, V), or (n T, m, V).
         """
+        linear, square = self._products(images, at)
+        variance = self.manifold.contrast_spread**2
+        # One after the other under all shifts, whose squares are the same.
+        each = linear.view(len(square), -1, *linear.shape[1:])
+        if variance == 0:
+            each.add_(square[:, None])
+            return linear
+        whole = 1 - 2 * variance * square  # A
+        curved = each.square().mul_(variance / 2).add_(each)
+        curved.add_(square[:, None]).div_(whole[:, None])
+        return curved.sub_(whole.log().div_(2)[:, None]).view_as(linear)
+
+    def contrasts(
+        self, images: tuple[Tensor, Tensor], at: SliceFactors
+    ) -> tuple[Tensor, Tensor]:
+        """(n, m, V) posterior means of s and s², pose and conformation given.
+
+        Gaussian with the mean (1 + τ² L) / A and the variance τ² / A: see `log_ratios`.
+
+        Args:
+            images: (n, 2K) and (n, K) as of `ImageFactors.moved`.
+            at: m slices.
+        """
+        linear, square = self._products(images, at)
+        variance = self.manifold.contrast_spread**2
+        whole = 1 - 2 * variance * square
+        mean = linear.mul_(variance).add_(1).div_(whole)
+        return mean, mean.square() + variance / whole
+
+    def _products(
+        self, images: tuple[Tensor, Tensor], at: SliceFactors
+    ) -> tuple[Tensor, Tensor]:
+        """L and -Q / 2, see `log_ratios`."""
         linear = (images[0] @ at.linear.T).view(len(images[0]), at.count, -1)
         square = (images[1] @ at.products.T).view(len(images[1]), at.count, -1)
-        ratio = linear @ self.manifold.coefficients.T
-        each = ratio.view(len(square), -1, *ratio.shape[1:])
-        each.add_((square @ self.quadratic.T)[:, None])
-        return ratio
+        return linear @ self.manifold.coefficients.T, square @ self.quadratic.T

@@ -30,6 +30,8 @@ class Manifold:
         basis: (C, D, D, D) B, densities (z, y, x); the first is the mean.
         pairs: (2, P) int64 the products of basis volumes that occur, c <= d.
         views: From where each conformation is seen.
+        contrast_spread: Standard deviation of the contrast of the images, which is
+            Gaussian about 1.
     """
 
     latents: Tensor
@@ -38,6 +40,7 @@ class Manifold:
     basis: Tensor
     pairs: Tensor
     views: ViewLaw = field(default_factory=ViewLaw.uniform)
+    contrast_spread: float = 0.0
 
     @staticmethod
     def span(
@@ -86,6 +89,10 @@ class Manifold:
         """Take another law of views."""
         return replace(self, views=views)
 
+    def of_contrasts(self, spread: float) -> Manifold:
+        """Take another law of the contrast."""
+        return replace(self, contrast_spread=spread)
+
     def to(self, device: str | torch.device) -> Manifold:
         """Move it to a device."""
         return Manifold(
@@ -95,6 +102,7 @@ class Manifold:
             self.basis.to(device),
             self.pairs.to(device),
             ViewLaw(self.views.weights.to(device)),
+            self.contrast_spread,
         )
 
 

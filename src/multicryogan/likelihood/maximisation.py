@@ -78,9 +78,9 @@ def accumulate(
         sums.counts, cells, images, scorer, tree, found, placement
     ):
         parts = []
-        for (linear, squares), weight in weighed:
-            first = (weight @ scorer.manifold.coefficients).flatten(1)
-            second = (weight @ scorer.quadratic).flatten(1)
+        for (linear, squares), bright, squared in weighed:
+            first = (bright @ scorer.manifold.coefficients).flatten(1)
+            second = (squared @ scorer.quadratic).flatten(1)
             parts.append((first.T @ linear, second.T @ squares))
         data, seen = (torch.cat(part) for part in zip(*parts, strict=True))
         _add(sums, division, data, seen, scorer)

@@ -17,9 +17,12 @@ from multicryogan.likelihood.posterior import Placement
 from multicryogan.likelihood.search import Cells, Division, divide
 from multicryogan.priors.views import CELLS, view_cells
 
+MOST_SPREAD = 0.5  # of contrasts
+
 # What a cell's images bring to the products (n, 2K) and (n, K), and the weight of each
-# of its poses and conformations (n, 8, V).
-Weighed = tuple[tuple[Tensor, Tensor], Tensor]
+# of its poses and conformations (n, 8, V), times the mean of the contrast and of its
+# square.
+Weighed = tuple[tuple[Tensor, Tensor], Tensor, Tensor]
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Counts:
         weights: (V,) posterior weight of each conformation.
         views: (V, K) of it, by direction.
         shift_square: () posterior mean of |shift|² in px², summed over the images.
+        contrast: (2,) those of the contrast and of its square.
         log_likelihood: Of all images, in nats over noise alone.
         images: Their number.
     """
@@ -37,6 +41,7 @@ class Counts:
     weights: Tensor
     views: Tensor
     shift_square: Tensor
+    contrast: Tensor
     log_likelihood: float = 0.0
     images: int = 0
 
@@ -44,7 +49,7 @@ class Counts:
     def empty(manifold: Manifold) -> Counts:
         """Start from nothing."""
         zeros, count = manifold.basis.new_zeros, len(manifold.latents)
-        return Counts(zeros(count), zeros(count, CELLS), zeros(()))
+        return Counts(zeros(count), zeros(count, CELLS), zeros(()), zeros(2))
 
     def __add__(self, other: Counts) -> Counts:
         """Count two sets of images together."""
@@ -52,9 +57,23 @@ class Counts:
             self.weights + other.weights,
             self.views + other.views,
             self.shift_square + other.shift_square,
+            self.contrast + other.contrast,
             self.log_likelihood + other.log_likelihood,
             self.images + other.images,
         )
+
+
+def contrast_spread(sums: Tensor, images: float) -> float:
+    """Standard deviation of contrasts over their mean.
+
+    What volumes have too much or too little of is in all images: no spread.
+
+    Args:
+        sums: (2,) of contrasts and of their squares, of so many images.
+        images: Their number.
+    """
+    mean, square = (float(total) / images for total in sums)
+    return min(math.sqrt(max(square - mean**2, 0.0)) / mean, MOST_SPREAD)
 
 
 @torch.no_grad()
@@ -87,6 +106,8 @@ def weigh(
     distance = rows.shift_px.square().sum(1).to(prior)
     offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
 
+    is_uneven = scorer.manifold.contrast_spread > 0
+
     def weigh_cells(division: Division) -> Iterator[Weighed]:
         directions = view_cells(division.rotation)
         for own, row, log_weight, slices in division.cells():
@@ -96,7 +117,13 @@ def weigh(
             weight.add_(offset[row][:, None]).exp_()
             counts.views.index_add_(1, directions[own], weight.sum(0).T)
             counts.shift_square += weight.sum((1, 2)) @ distance[row]
-            yield factors, weight
+            if not is_uneven:
+                yield factors, weight, weight
+                continue
+            mean, square = scorer.contrasts(factors, slices)
+            first, second = weight * mean, weight * square
+            counts.contrast += torch.stack((first.sum(), second.sum()))
+            yield factors, first, second
 
     for division in divide(cells, own_rows, scorer, tree):
         yield division, weigh_cells(division)

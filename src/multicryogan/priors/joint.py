@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +25,15 @@ class ImagingPrior:
         shift_sigma_angstrom: Standard deviation of each shift component.
         seed: Seed of every draw.
         views: Law of the directions of view; none: uniform poses.
+        contrast_spread: Standard deviation of the contrast, which no row tells, over
+            its mean, 1; log-normal.
     """
 
     optics: CTFParams | None
     shift_sigma_angstrom: float
     seed: int
     views: ViewLaw | None = None
+    contrast_spread: float = 0.0
 
     def sample(
         self, conformation: Tensor, poses: int, purpose: str, step: int
@@ -60,9 +64,15 @@ class ImagingPrior:
         if self.shift_sigma_angstrom > 0:
             normal = torch.randn((volumes, poses, 2), generator=draw("shift"))
             shift = self.shift_sigma_angstrom * normal
+        contrast = None
+        if self.contrast_spread > 0:
+            variance = math.log1p(self.contrast_spread**2)  # of the logarithm
+            normal = torch.randn((volumes, poses), generator=draw("contrast"))
+            contrast = (math.sqrt(variance) * normal - variance / 2).exp()
         if self.optics is None:
-            return ImagingParams(rotation, shift)
+            return ImagingParams(rotation, shift, contrast=contrast)
         count = self.optics.defocus_u_angstrom.shape[0]
         rows = torch.randint(count, (volumes * poses,), generator=draw("optics"))
         optics = self.optics.select(rows).reshape(volumes, poses)
-        return ImagingParams(rotation, shift, optics, rows.view(volumes, poses))
+        row = rows.view(volumes, poses)
+        return ImagingParams(rotation, shift, optics, contrast, row)

@@ -39,6 +39,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "discriminator.channels": COUNT,
     "discriminator.hidden": COUNT,
     "imaging.shift_sigma_angstrom": AMOUNT,
+    "imaging.contrast_spread": SHARE,
     "train.images": AMOUNT,
     "train.time_limit": AMOUNT,
     "train.volumes_per_batch": COUNT,

@@ -1,4 +1,4 @@
-"""The laws of views and shifts, learned with the volumes.
+"""The laws of views, shifts and contrasts, learned with the volumes.
 
 From time to time some real images are compared with the volumes of the moment, over all
 poses and shifts and at low resolution. What their posteriors count, older counts
@@ -10,7 +10,7 @@ be learned from single scores, which know little of a single pose.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
-from multicryogan.likelihood.weighing import Counts
+from multicryogan.likelihood.weighing import Counts, contrast_spread
 from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS
 from multicryogan.rng import stream
@@ -31,6 +31,7 @@ IMAGES = 500  # compared at once
 FADE = 0.9  # of older counts
 EVERY = 0.02  # share of a run
 LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
+LEAST_SPREAD = 0.02  # that of contrasts, likewise
 HIGHEST = 8  # shell that counts: poses are plain there, and few
 
 
@@ -40,16 +41,20 @@ class Laws:
 
     Attributes:
         shift_sigma_angstrom: Standard deviation of the shifts along each axis.
+        contrast_spread: That of the contrasts, over their mean.
         counts: (V, K) faded weights of directions for each conformation, on the CPU.
         shift_square: Faded sum of |shift|² in Å².
+        contrast: (2,) faded sums of the contrasts and of their squares.
         images: Faded number of images.
         times: That it was learned, counted in `EVERY`.
         group: Point group of every conformation: directions are alike under it.
     """
 
     shift_sigma_angstrom: float
+    contrast_spread: float
     counts: Tensor
     shift_square: float = 0.0
+    contrast: Tensor = field(default_factory=lambda: torch.zeros(2))
     images: float = 0.0
     times: int = 0
     group: str = "C1"
@@ -58,16 +63,18 @@ class Laws:
     def begun(config: RunConfig, stack: ParticleStack) -> Laws:
         """Start from the settings; beside a map, with the directions of the file."""
         rows = VIEW_STEPS**config.latent.dimensions
-        sigma, shape = config.imaging.shift_sigma_angstrom, config.generator
+        imaging, shape = config.imaging, config.generator
+        start = imaging.shift_sigma_angstrom, imaging.contrast_spread
         motions = 0 if shape.kind == "volume" else shape.components
         group = build_symmetry(config).of_all(motions)
         known = file_directions(stack, shape.symmetry) if shape.start_map else None
         if known is None:
-            return Laws(sigma, torch.zeros(rows, CELLS), group=group)
+            return Laws(*start, torch.zeros(rows, CELLS), group=group)
         counts = (known / rows).expand(rows, -1).clone()
         images = float(known.sum())
-        square = 2 * images * sigma**2
-        return Laws(sigma, counts, square, images, group=group)
+        square = 2 * images * imaging.shift_sigma_angstrom**2
+        bright = images * torch.tensor([1, 1 + imaging.contrast_spread**2])
+        return Laws(*start, counts, square, bright, images, group=group)
 
     @property
     def views(self) -> ViewLaw | None:
@@ -84,10 +91,16 @@ class Laws:
         if sigma_angstrom > 0:
             width = tree.shifts.width(square / images / size**2, level)
             sigma_angstrom = size * max(width, LEAST_PX)
+        contrast = FADE * self.contrast + counts.contrast.cpu()
+        spread = self.contrast_spread
+        if spread > 0:
+            spread = max(contrast_spread(contrast, images), LEAST_SPREAD)
         directions = FADE * self.counts + counts.views.cpu()
         return replace(
             self,
             shift_sigma_angstrom=sigma_angstrom,
+            contrast_spread=spread,
+            contrast=contrast,
             counts=directions,
             shift_square=square,
             images=images,
@@ -119,6 +132,7 @@ def learn(
     volumes = torch.cat([generator(latent[None]) for latent in latents])
     weights = torch.full((len(latents),), 1 / len(latents)).to(volumes)
     manifold = Manifold.separate(volumes, latents, weights)
+    manifold = manifold.of_contrasts(laws.contrast_spread)
     views = simulator.imaging_prior.views
     if views is not None:
         manifold = manifold.seen_from(views)

@@ -78,11 +78,14 @@ class Stage:
         self.sampler.expect(count, step + 1, purpose)
         return self.view(*drawn)
 
-    def under(self, shift_sigma_angstrom: float, views: ViewLaw | None) -> Stage:
-        """Copy this stage with other laws of shifts and views."""
+    def under(
+        self, shift_sigma_angstrom: float, contrast_spread: float, views: ViewLaw | None
+    ) -> Stage:
+        """Copy this stage with other laws of shifts, contrasts and views."""
         prior = dataclasses.replace(
             self.simulator.imaging_prior,
             shift_sigma_angstrom=shift_sigma_angstrom,
+            contrast_spread=contrast_spread,
             views=views,
         )
         simulator = dataclasses.replace(self.simulator, imaging_prior=prior)
@@ -134,7 +137,12 @@ def open_stage(
         optics = with_defocus_range(optics, config.imaging.defocus_um, draws)
     simulator = Simulator(
         LatentPrior(config.latent.kind, config.latent.dimensions),
-        ImagingPrior(optics, config.imaging.shift_sigma_angstrom, seed),
+        ImagingPrior(
+            optics,
+            config.imaging.shift_sigma_angstrom,
+            seed,
+            contrast_spread=config.imaging.contrast_spread,
+        ),
         pixel_size,
         seed,
         shard,

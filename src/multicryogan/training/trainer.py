@@ -148,7 +148,9 @@ class Trainer:
         save_checkpoint(self.run, state)
         prior = self.stage.simulator.imaging_prior
         imaging = dataclasses.replace(
-            self.config.imaging, shift_sigma_angstrom=prior.shift_sigma_angstrom
+            self.config.imaging,
+            shift_sigma_angstrom=prior.shift_sigma_angstrom,
+            contrast_spread=prior.contrast_spread,
         )
         save_snapshot(
             self.run,
@@ -287,10 +289,12 @@ class Trainer:
         self.seconds = state["seconds"]
 
     def _learn_laws(self, progress: float) -> None:
-        """Count views and shifts where it is due, once poses are plain."""
+        """Count views, shifts, contrasts where it is due, once poses are plain."""
+        imaging = self.config.imaging
         is_fixed = (
-            self.config.imaging.views == "uniform"
-            and self.config.imaging.shift_sigma_angstrom <= 0
+            imaging.views == "uniform"
+            and imaging.shift_sigma_angstrom <= 0
+            and imaging.contrast_spread <= 0
         )
         shell, due = self.schedule.shell(progress), int(progress / EVERY)
         if is_fixed or shell < HIGHEST or due <= self.laws.times:
@@ -306,8 +310,9 @@ class Trainer:
 
     def _lawful(self, stage: Stage) -> Stage:
         """Simulate by the laws that were learned."""
-        views = self.laws.views if self.config.imaging.views == "learned" else None
-        return stage.under(self.laws.shift_sigma_angstrom, views)
+        laws = self.laws
+        views = laws.views if self.config.imaging.views == "learned" else None
+        return stage.under(laws.shift_sigma_angstrom, laws.contrast_spread, views)
 
     def _open_stage(self, index: int) -> None:
         self.stage_index = index

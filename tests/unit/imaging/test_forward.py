@@ -1,5 +1,7 @@
 """Image formation is the composition of its operators."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,6 +69,18 @@ def test_ctf_multiplies_the_transform(box: int) -> None:
     torch.testing.assert_close(
         form_images(make_volume(box), params, VOXEL_SIZE),
         low_pass(projections, values),
+    )
+
+
+def test_contrast_is_a_factor_of_each_image() -> None:
+    rotation = make_rotation()
+    contrast = torch.rand(rotation.shape[:2], generator=stream(0, "s"), dtype=FLOAT)
+    params = ImagingParams(rotation, make_shift(), make_optics())
+    plain = form_images(make_volume(16), params, VOXEL_SIZE)
+    uneven = replace(params, contrast=contrast)
+    torch.testing.assert_close(
+        form_images(make_volume(16), uneven, VOXEL_SIZE),
+        contrast[..., None, None] * plain,
     )
 
 

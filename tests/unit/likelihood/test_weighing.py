@@ -66,7 +66,7 @@ def counted(
     found = search(cells, factors, scorer, tree)
     placed = place(found, model.latents, model.weights)
     for _, cell in weigh(counts, cells, factors, scorer, tree, found, placed):
-        assert all(len(weight) > 0 for _, weight in cell)
+        assert all(len(weight) > 0 for _, weight, _ in cell)
     return counts, placed.log_likelihood
 
 

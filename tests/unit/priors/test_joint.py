@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import pytest
 import torch
 
 from multicryogan.imaging import CTFParams, ImagingParams
@@ -75,6 +76,21 @@ def test_shifts_have_the_deviation_asked_for() -> None:
     torch.testing.assert_close(
         torch.cov(shift.flatten(0, 1).T), expected, atol=1.5, rtol=0
     )
+
+
+def test_no_contrast_without_a_spread() -> None:
+    assert drawn_by(optics()).contrast is None
+
+
+def test_contrasts_have_the_spread_asked_for() -> None:
+    for known in (None, optics()):
+        prior = ImagingPrior(known, 0.0, 0, contrast_spread=0.3)
+        contrast = prior.sample(torch.zeros(100).long(), 1_000, "train", 3).contrast
+        assert contrast is not None
+        assert contrast.shape == (100, 1_000)
+        assert float(contrast.min()) > 0
+        assert float(contrast.mean()) == pytest.approx(1, abs=5e-3)
+        assert float(contrast.std()) == pytest.approx(0.3, rel=0.02)
 
 
 def test_views_are_uniform_rotations() -> None:

@@ -1,6 +1,7 @@
 """The laws of views and shifts, learned with the volumes."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,7 @@ from evaluation_phantoms import asymmetric_points, blobs
 from multicryogan.config import RunConfig
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.imaging import ImagingParams, form_images
+from multicryogan.imaging import form_images
 from multicryogan.likelihood import PoseTree
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
@@ -43,11 +44,12 @@ def north() -> ViewLaw:
     return ViewLaw(up / up.sum())
 
 
-def stage_of(shift_sigma_angstrom: float, views: ViewLaw) -> Stage:
-    """Images under these laws, and a simulator that knows neither."""
-    drawn = ImagingPrior(None, shift_sigma_angstrom, 1, views)
-    params = drawn.sample(torch.zeros(1).long(), IMAGES, "data", 0)
-    one = ImagingParams(params.rotation, params.shift_angstrom)
+def stage_of(
+    shift_sigma_angstrom: float, views: ViewLaw, contrast_spread: float = 0.0
+) -> Stage:
+    """Images under these laws, and a simulator that knows none."""
+    drawn = ImagingPrior(None, shift_sigma_angstrom, 1, views, contrast_spread)
+    one = drawn.sample(torch.zeros(1).long(), IMAGES, "data", 0)
     clean = form_images(still(torch.zeros(1, 1)), one, PIXEL_SIZE)[0]
     noise = torch.randn(clean.shape, generator=stream(0, "test/noise"))
     images = clean + math.sqrt(POWER) * noise
@@ -64,14 +66,14 @@ def stage_of(shift_sigma_angstrom: float, views: ViewLaw) -> Stage:
 def learned(stage: Stage, laws: Laws, times: int) -> Laws:
     for number in range(1, times + 1):
         laws = learn(laws, stage, still, 0, number)
-        stage = stage.under(laws.shift_sigma_angstrom, laws.views)
+        stage = stage.under(laws.shift_sigma_angstrom, laws.contrast_spread, laws.views)
     return laws
 
 
 @pytest.fixture(scope="module")
 def found() -> Laws:
     """What was learned of shifts of 6 Å and views from the north."""
-    begun = Laws(3.0, torch.zeros(VIEW_STEPS, CELLS))
+    begun = Laws(3.0, 0.0, torch.zeros(VIEW_STEPS, CELLS))
     return learned(stage_of(6.0, north()), begun, 6)
 
 
@@ -91,22 +93,39 @@ def test_the_directions_of_view_are_learned(found: Laws) -> None:
 
 def test_older_counts_fade() -> None:
     tree, one = PoseTree().with_shifts(1.0, BOX), torch.ones(VIEW_STEPS, CELLS)
-    counts = Counts(one.sum(1), one, torch.tensor(50.0), 0.0, 20)
-    laws = Laws(5.0, 10 * one, shift_square=3_000.0, images=100.0)
+    counts = Counts(
+        one.sum(1), one, torch.tensor(50.0), torch.tensor([22.0, 27.0]), 0.0, 20
+    )
+    bright = torch.tensor([100.0, 104.0])
+    laws = Laws(5.0, 0.2, 10 * one, 3_000.0, bright, images=100.0)
     joined = laws.joined(counts, tree, 1, PIXEL_SIZE)
     assert joined.images == pytest.approx(FADE * 100 + 20)
     assert joined.shift_square == pytest.approx(FADE * 3_000 + 25 * 50)
     torch.testing.assert_close(joined.counts, (FADE * 10 + 1) * one)
+    torch.testing.assert_close(joined.contrast, FADE * bright + counts.contrast)
+    mean = (FADE * 100 + 22) / joined.images
+    variance = (FADE * 104 + 27) / joined.images - mean**2
+    assert joined.contrast_spread == pytest.approx(math.sqrt(variance) / mean)
+    alike = replace(laws, contrast_spread=0.0).joined(counts, tree, 1, PIXEL_SIZE)
+    assert alike.contrast_spread == 0
+
+
+def test_the_spread_of_the_contrasts_is_learned() -> None:
+    begun = Laws(0.0, 0.1, torch.zeros(VIEW_STEPS, CELLS))
+    once = learned(stage_of(0.0, ViewLaw.uniform(), 0.3), begun, 4)
+    assert once.contrast_spread == pytest.approx(0.3, rel=0.1)
+    alike = learned(stage_of(0.0, ViewLaw.uniform()), begun, 4)
+    assert alike.contrast_spread < 0.05
 
 
 def test_centred_particles_stay_centred() -> None:
-    begun = Laws(0.0, torch.zeros(VIEW_STEPS, CELLS))
+    begun = Laws(0.0, 0.0, torch.zeros(VIEW_STEPS, CELLS))
     once = learned(stage_of(0.0, ViewLaw.uniform()), begun, 1)
     assert once.shift_sigma_angstrom == 0
 
 
 def test_shifts_are_never_lost_altogether() -> None:
-    begun = Laws(3.0, torch.zeros(VIEW_STEPS, CELLS))
+    begun = Laws(3.0, 0.0, torch.zeros(VIEW_STEPS, CELLS))
     found = learned(stage_of(0.0, ViewLaw.uniform()), begun, 4)
     assert 0 < found.shift_sigma_angstrom < 2
 
@@ -132,7 +151,7 @@ def test_views_have_the_symmetry_of_all_conformations(
     config = tiny_config({"generator": {"symmetry": "D2", **shape}})
     laws = Laws.begun(config, stage_of(0.0, ViewLaw.uniform()).sampler.stack)
     tree, counts = PoseTree(), north().weights.expand(VIEW_STEPS, -1)
-    one = Counts(counts.sum(1), 1e4 * counts, torch.tensor(0.0), 0.0, 20)
+    one = Counts(counts.sum(1), 1e4 * counts, torch.tensor(0.0), torch.ones(2), 0.0, 20)
     found = laws.joined(one, tree, 1, PIXEL_SIZE).views
     assert found is not None
     expected = ViewLaw.of_counts(one.views, group)
