@@ -2,22 +2,22 @@
 
 python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...]
 
-DATA is a folder that `multicryogan simulate` wrote: discrete, or with
-one or two coordinates, continuous or of a table, and perhaps a domain that some
-particles lack. Each image is compared with every true map in every pose, by the search
-that `assign` uses, with its own true optics and the noise spectrum of all images' rims,
-over all shells below Nyquist; shifts and contrasts, which no file tells, are
-integrated out under their true laws. Of hundreds of maps, their mean and first principal
-components are compared instead; the report says how much of them these hold. No rule
-that looks at single images finds more right groups, or a smaller rms error of the
-coordinate, up to the steps of both grids. Every figure per image that a method reaches
-is to be quoted beside this one: --assigned does so for what `multicryogan assign` wrote
-for the same particles, on the same images. Its latents are cut in two groups where
-neighbouring class maps differ most, without the truth, and counted in the order that
-fits; each coordinate counts along the latent axis that orders it best. Poses count
-after the one turn, in either hand, that makes most of them right, and with a turn for
-each conformation, since images do not show how conformations are turned to each other.
-What that alone costs is told by the true maps' poses, once these maps are laid on their
+DATA is a folder that `multicryogan simulate` wrote: discrete, or with one or two
+coordinates, continuous or of a table, and perhaps a domain that some particles lack.
+Each image is compared with every true map in every pose, by the search that `assign`
+uses, with its own true optics and the noise spectrum of all images' rims, over all
+shells below Nyquist; shifts and contrasts, which no file tells, are integrated out
+under their true laws. Of hundreds of maps, their mean and first principal components
+are compared instead; the report says how much of them these hold. No rule that looks at
+single images finds more right groups, or a smaller rms error of the coordinate, up to
+the steps of both grids. Every figure per image that a method reaches is to be quoted
+beside this one: --assigned does so for what `multicryogan assign` wrote for the same
+particles, on the same images. Its latents are cut in two groups where neighbouring
+class maps differ most, without the truth, and counted in the order that fits; each
+coordinate counts along the latent axis that orders it best. Poses count after the one
+turn, in either hand, that makes most of them right, and with a turn for each
+conformation, since images do not show how conformations are turned to each other. What
+that alone costs is told by the true maps' poses, once these maps are laid on their
 neighbours as `assign` lays its own. Along one continuous coordinate the particles are
 counted in thirds of the true range: their latents between class maps, these maps
 between true ones. Posterior means crowd towards the middle; shares less that blur are

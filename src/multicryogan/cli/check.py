@@ -155,8 +155,10 @@ def compare_with_truth(
             f"images of {stack.path} span {field:.1f} Å, maps of {folder} "
             f"{true_field:.1f} Å; give the truth of these particles"
         )
-    sigma, patches = truth.config.shift_sigma_angstrom, run.imaging.background
-    run = replace(run, imaging=ImagingConfig(sigma, background=patches))
+    made, patches = truth.config, run.imaging.background
+    spread = 0.0 if made.contrast_in_star else made.contrast_spread
+    imaging = ImagingConfig(made.shift_sigma_angstrom, spread, background=patches)
+    run = replace(run, imaging=imaging)
     for box in Schedule(run).boxes:
         found = measure_mismatch(run, stack, sign, truth.maps, truth.map_weights, box)
         print("\n".join(found.table()), end="\n\n")

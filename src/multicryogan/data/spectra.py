@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,22 @@ class Spectra:
     def excess(self) -> Tensor:
         """(D//2+1,) mean power beyond the noise: signal."""
         return self.share @ (self.raw - self.rim)
+
+    def clarity(self) -> Tensor:
+        """(G,) nats that an image holds, its pose known: half the sum of the SNR."""
+        box = 2 * (self.rim.shape[1] - 1)
+        shells = shell_index(box, like=self.rim).clamp(max=box // 2)
+        modes = shell_weights(box, like=self.rim) * below_nyquist(box).to(self.rim)
+        snr = ((self.raw - self.rim) / self.rim.clamp(min=1e-30)).clamp(min=0)
+        return (snr[:, shells] * modes).sum((1, 2)) / 2
+
+    def dither(self, most: float) -> Tensor:
+        """(G, D//2+1) power of noise that leaves at most so many nats in an image."""
+        return self.rim * (self.clarity() / most - 1).clamp(min=0)[:, None]
+
+    def with_noise(self, power: Tensor) -> Spectra:
+        """Add noise of (G, D//2+1) power."""
+        return replace(self, rim=self.rim + power, raw=self.raw + power)
 
     def equaliser(self) -> Tensor:
         """(G, D//2+1) factor of the transform that gives every group the mean noise."""

@@ -194,7 +194,8 @@ def compare(config: RunConfig, stage: Stage, generator: Generator) -> Mismatch:
         raw, optics = stage.sampler.take(rows)
         with torch.no_grad():
             made, fake = stage.simulate(generator, stage.box, step, "truth/score")
-            scored[0].append(_score(discriminator, raw, stage.view(raw, optics)))
+            shown = stage.show(raw, optics, "truth/score/real", step)
+            scored[0].append(_score(discriminator, raw, shown))
             scored[1].append(_score(discriminator, made.noisy.flatten(0, 1), fake))
     real, fakes = (
         _Scored(*(torch.cat(parts) for parts in zip(*side, strict=True)))
@@ -308,10 +309,11 @@ def _train(
         mix = torch.rand(batch, generator=stream(train.seed, "truth/mix", step=step))
         with torch.no_grad():
             _, fake = stage.simulate(generator, stage.box, step, "truth/train")
+            real = stage.show(*stage.sampler.take(drawn), "truth/train/real", step)
         discriminator_step(
             discriminator,
             optimizer,
-            stage.view(*stage.sampler.take(drawn)),
+            real,
             fake,
             train.penalty_weight,
             mix.to(fake.images.device),

@@ -33,8 +33,8 @@ def make_opponent(
     made = build_discriminator(config, stage.box, stage.sampler.device)
     if not isinstance(made, TemplateDiscriminator):
         return made
-    snr = stage.spectra.shell_snr()
-    made.adapt(stage.spectra.standard_noise(), snr)
+    snr = stage.shown.shell_snr()
+    made.adapt(stage.shown.standard_noise(), snr)
     if isinstance(coarse, TemplateDiscriminator):
         made.take_over(coarse)
     else:
@@ -45,6 +45,6 @@ def make_opponent(
             rows = sampler.rows(torch.arange(sampler.in_use))
         order = rows[torch.randperm(len(rows), generator=draws)]
         chosen = order[torch.arange(config.discriminator.templates) % len(order)]
-        seeds = stage.view(*sampler.take(chosen))
+        seeds = stage.alone().show(*sampler.take(chosen), "templates", 0)
         made.start(seeds.images, seeds.transfer, snr)
     return made

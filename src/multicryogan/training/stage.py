@@ -17,6 +17,8 @@ from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
 from multicryogan.data.view import View, Views
+from multicryogan.fourier import low_pass, shell_index
+from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
@@ -24,6 +26,7 @@ from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw, with_defocus
 from multicryogan.rng import Shard, stream
 from multicryogan.simulator import SimulatedBatch, Simulator
 
+MOST_NATS = 200.0  # that an image shows: clearer ones the discriminator tells too well
 MARGIN_SHELLS = 3  # beyond the low-pass: windowed images mix neighbouring shells
 
 
@@ -39,6 +42,8 @@ class Stage:
         view: Prepares both for the discriminator.
         spectra: Power of real images and of their rims, or of patches of background;
             the rim's is that of the simulated noise.
+        dither: (G, D//2+1) power of noise that images are given before the
+            discriminator sees them; none: they stay.
         batch: Volumes and poses per volume of the whole batch.
     """
 
@@ -48,7 +53,15 @@ class Stage:
     simulator: Simulator
     view: View
     spectra: Spectra
+    dither: Tensor | None
     batch: tuple[int, int]
+
+    @property
+    def shown(self) -> Spectra:
+        """Spectra of the images as they come before the discriminator."""
+        if self.dither is None:
+            return self.spectra
+        return self.spectra.with_noise(self.dither)
 
     def simulate(
         self,
@@ -69,14 +82,36 @@ class Stage:
         )
         optics = made.params.ctf
         flat = None if optics is None else optics.reshape(-1)
-        return made, self.view(made.noisy.flatten(0, 1), flat)
+        raw = made.noisy.flatten(0, 1)
+        return made, self.show(raw, flat, f"{purpose}/simulated", step)
 
     def real(self, step: int, purpose: str = "train") -> Views:
         """Show as many real images as a batch has simulated ones."""
         count = self.batch[0] * self.batch[1]
         drawn = self.sampler.batch(count, step, purpose)
         self.sampler.expect(count, step + 1, purpose)
-        return self.view(*drawn)
+        return self.show(*drawn, f"{purpose}/real", step)
+
+    def show(
+        self, raw: Tensor, optics: CTFParams | None, purpose: str, step: int
+    ) -> Views:
+        """Show this process's (B, D, D) images of a batch to the discriminator.
+
+        Where they are clearer than it can do with, noise is added to them.
+        """
+        if self.dither is not None:
+            shard, device = self.sampler.shard, self.sampler.device
+            name = f"{purpose}/dither"
+            draws = stream(self.simulator.seed, name, step=step, device=device)
+            size = (len(raw) * shard.world, *raw.shape[1:])
+            white = torch.randn(size, generator=draws, device=device)
+            power = self.dither[:1]
+            if optics is not None:
+                power = optics.of_group(self.dither)
+            shells = shell_index(self.box, like=raw).clamp(max=self.box // 2)
+            white = white[shard.share(size[0])]
+            raw = raw + low_pass(white, power.sqrt()[:, shells])
+        return self.view(raw, optics)
 
     def under(
         self, shift_sigma_angstrom: float, contrast_spread: float, views: ViewLaw | None
@@ -149,10 +184,13 @@ def open_stage(
         device,
         patches,
     )
-    equaliser = spectra.equaliser() if len(spectra.share) > 1 else None
+    dither = spectra.dither(MOST_NATS)
+    shown = spectra.with_noise(dither)
+    equaliser = shown.equaliser() if len(spectra.share) > 1 else None
     view = View(preprocessing, pixel_size, not is_drawn, equaliser)
+    given = dither if bool((dither > 0).any()) else None
     batch = (config.train.volumes_per_batch, config.train.poses_per_volume)
-    return Stage(box, pixel_size, sampler, simulator, view, spectra, batch)
+    return Stage(box, pixel_size, sampler, simulator, view, spectra, given, batch)
 
 
 def starting_scale(stage: Stage, generator: Generator) -> float:

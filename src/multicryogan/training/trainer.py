@@ -173,7 +173,8 @@ class Trainer:
                 generator, shell, self.step, "preview", PREVIEW_BATCH
             )
             count = math.prod(PREVIEW_BATCH)
-            real = alone.view(*alone.sampler.batch(count, self.step, "preview"))
+            drawn = alone.sampler.batch(count, self.step, "preview")
+            real = alone.show(*drawn, "preview/real", self.step)
             along = alone.simulator.latent_prior.path(PREVIEW_VOLUMES).to(self.device)
             shown = Preview(
                 real.images,
