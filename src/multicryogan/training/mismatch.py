@@ -146,7 +146,8 @@ def measure_mismatch(
             f"truth; give {FEWEST} or more"
         )
     config = replace(config, latent=LatentConfig())
-    stage = open_stage(config, stack, sign, box, Shard(), device)
+    # Noise that training adds would hide what differs.
+    stage = open_stage(config, stack, sign, box, Shard(), device, math.inf)
     return compare(config, stage, true_generator(maps.to(device), weights, box))
 
 
@@ -194,8 +195,7 @@ def compare(config: RunConfig, stage: Stage, generator: Generator) -> Mismatch:
         raw, optics = stage.sampler.take(rows)
         with torch.no_grad():
             made, fake = stage.simulate(generator, stage.box, step, "truth/score")
-            shown = stage.show(raw, optics, "truth/score/real", step)
-            scored[0].append(_score(discriminator, raw, shown))
+            scored[0].append(_score(discriminator, raw, stage.view(raw, optics)))
             scored[1].append(_score(discriminator, made.noisy.flatten(0, 1), fake))
     real, fakes = (
         _Scored(*(torch.cat(parts) for parts in zip(*side, strict=True)))
@@ -309,11 +309,10 @@ def _train(
         mix = torch.rand(batch, generator=stream(train.seed, "truth/mix", step=step))
         with torch.no_grad():
             _, fake = stage.simulate(generator, stage.box, step, "truth/train")
-            real = stage.show(*stage.sampler.take(drawn), "truth/train/real", step)
         discriminator_step(
             discriminator,
             optimizer,
-            real,
+            stage.view(*stage.sampler.take(drawn)),
             fake,
             train.penalty_weight,
             mix.to(fake.images.device),

@@ -147,8 +147,19 @@ def open_stage(
     box: int,
     shard: Shard,
     device: str,
+    most_nats: float = MOST_NATS,
 ) -> Stage:
-    """Survey the particles at a box and set up the simulator for it."""
+    """Survey the particles at a box and set up the simulator for it.
+
+    Args:
+        config: Resolved config of the run.
+        stack: Particles.
+        sign: +1 when protein is bright, -1 when it is dark.
+        box: Working box in pixels.
+        shard: This process's part of every batch.
+        device: "cpu" or a CUDA device.
+        most_nats: That the discriminator is shown of an image.
+    """
     seed = config.train.seed
     preprocessing = Preprocessing.of(config.data, box, sign)
     pixel_size = stack.field_angstrom / box
@@ -184,7 +195,7 @@ def open_stage(
         device,
         patches,
     )
-    dither = spectra.dither(MOST_NATS)
+    dither = spectra.dither(most_nats)
     shown = spectra.with_noise(dither)
     equaliser = shown.equaliser() if len(spectra.share) > 1 else None
     view = View(preprocessing, pixel_size, not is_drawn, equaliser)

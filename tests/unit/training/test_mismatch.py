@@ -35,6 +35,7 @@ NOISE = torch.full((BOX // 2 + 1,), 0.09 / 4)  # white at 32 pixels, values kept
 SETTINGS = tiny_config(
     {
         "discriminator": {"templates": 32},
+        "imaging": {"contrast_spread": 0.0},
         "train": {"volumes_per_batch": 8, "poses_per_volume": 16},
     }
 )
@@ -62,7 +63,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
 
 @pytest.fixture(scope="module")
 def stage(particles: ParticleStack) -> Stage:
-    return open_stage(SETTINGS, particles, 1, BOX, Shard(), "cpu")
+    return open_stage(SETTINGS, particles, 1, BOX, Shard(), "cpu", math.inf)
 
 
 def found(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def test_the_snapshot_is_the_averaged_generator(whole: Trainer) -> None:
     generator, config, voxel_size = load_snapshot(whole.run)
     latent = torch.rand(2, 1)
     assert torch.equal(generator(latent), whole.players.averaged(latent))
-    assert (config, voxel_size) == (whole.config, 5.0)
+    imaging = replace(whole.config.imaging, contrast_spread=whole.laws.contrast_spread)
+    assert (config, voxel_size) == (replace(whole.config, imaging=imaging), 5.0)
 
 
 def test_a_snapshot_on_the_way_is_the_averaged_generator(
