@@ -1,10 +1,10 @@
 """Choose by chance among the cells that may hold an image, so that sums stay right.
 
 An image that says little suits hundreds of cells alike. A cell of mass q is kept with
-probability min(1, q / c), c such that about N of an image's are, and one that was left
-to chance counts for all that were not kept: its mass becomes c. This keeps the expected
-sum over the cells, and of all such choices disturbs them least (Fearnhead and Clifford,
-J. R. Stat. Soc. B 65, 887, 2003).
+probability p = min(1, q / c), c such that about N of an image's are, and counts for
+1 / p cells. The expected sum over the cells stays what it is, and no other choice of
+independent chances disturbs it less (Fearnhead and Clifford, J. R. Stat. Soc. B 65,
+887, 2003).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 ROUNDS = 8  # of the search for c, which falls from above; any c is unbiased
-PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)  # of each level: draws of levels are unrelated
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)  # of levels, whose draws are unrelated
 
 
 SAMPLE = (256, 32)  # cells of an image that are divided, of the first grid and others
