@@ -181,14 +181,10 @@ def open_stage(
     if optics is not None and is_drawn:
         draws = stream(seed, "defocus")
         optics = with_defocus_range(optics, config.imaging.defocus_um, draws)
+    widths = config.imaging.shift_sigma_angstrom, config.imaging.contrast_spread
     simulator = Simulator(
         LatentPrior(config.latent.kind, config.latent.dimensions),
-        ImagingPrior(
-            optics,
-            config.imaging.shift_sigma_angstrom,
-            seed,
-            contrast_spread=config.imaging.contrast_spread,
-        ),
+        ImagingPrior(optics, widths[0], seed, contrast_spread=widths[1]),
         pixel_size,
         seed,
         shard,

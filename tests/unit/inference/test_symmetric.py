@@ -65,9 +65,7 @@ def test_a_density_is_summed_over_its_turns(group: str, error: float, box: int) 
 def test_sums_are_those_of_all_symmetric_poses(group: str) -> None:
     """Slices inserted once and summed, or inserted at every symmetric pose."""
     box = 13  # odd: no voxel lies on both sides
-    modes = ImageLaw(torch.ones(box // 2 + 1), 5.0, 4).modes(
-        box, torch.zeros(()), torch.zeros(2)
-    )
+    modes = ImageLaw(torch.ones(box // 2 + 1), 5.0, 4).modes(box, torch.zeros(()))
     slicer, count = Slicer(modes), 40
     rotation = random_rotations((count,), stream(0, "pose"))
     shape = (count, len(modes.frequency), 1)
