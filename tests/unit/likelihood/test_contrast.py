@@ -12,17 +12,16 @@ from manifold_data import (
     FLOAT,
     TREE,
     clean_images,
+    found_in,
     law,
     manifold,
-    no_chance,
     optics,
     white_noise,
 )
-from multicryogan.likelihood import Manifold, place
+from multicryogan.likelihood import Manifold
 from multicryogan.likelihood.factors import ImageFactors, Scorer, SliceFactors
 from multicryogan.likelihood.maximisation import Sums, accumulate
 from multicryogan.likelihood.posterior import Placement
-from multicryogan.likelihood.search import likely_cells, search
 from multicryogan.likelihood.weighing import MOST_SPREAD, contrast_spread
 from multicryogan.rng import stream
 
@@ -94,14 +93,8 @@ def uneven_images(count: int, power: float) -> tuple[ImageFactors, Tensor]:
     return ImageFactors.of(images, optics(count), law(power)), contrast
 
 
-def e_step(
-    factors: ImageFactors, model: Manifold, levels: int = 1
-) -> tuple[Placement, Scorer, Sums]:
-    count = len(factors)
-    scorer = Scorer.of(model, factors.modes)
-    cells = likely_cells(factors, model, TREE, levels, no_chance(count))
-    found = search(cells, factors, scorer, TREE)
-    placed = place(found, model.latents, model.weights)
+def e_step(factors: ImageFactors, model: Manifold) -> tuple[Placement, Scorer, Sums]:
+    cells, scorer, found, placed = found_in(factors, model)
     sums = Sums.empty(scorer)
     accumulate(sums, cells, factors, scorer, TREE, found, placed)
     return placed, scorer, sums
