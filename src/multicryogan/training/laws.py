@@ -17,7 +17,7 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.io import ParticleStack
-from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.likelihood import CLOSE, Examination, ImageLaw, Manifold, PoseTree
 from multicryogan.likelihood.weighing import Counts, contrast_spread
 from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS
@@ -143,7 +143,7 @@ def learn(
     draws = stream(seed, "laws/rows", step=step)
     count = min(IMAGES, sampler.in_use)
     index = torch.randint(sampler.in_use, (count,), generator=draws)
-    look = Examination(manifold, law, tree)
+    look = Examination(manifold, law, tree, most=CLOSE)
     counts = look.count(sampler, sampler.rows(index))
     joined = laws.joined(counts, tree, look.level, stage.pixel_size)
     return replace(joined, times=step)

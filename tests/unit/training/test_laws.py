@@ -85,7 +85,7 @@ def test_the_directions_of_view_are_learned(found: Laws) -> None:
     """All lie in one half of the sphere, or where the prior and the blur put them."""
     z = view_directions(CELLS)[:, 2]
     directions = found.counts.sum(0) / found.counts.sum()
-    assert float(directions[z > -0.2].sum()) > 0.88
+    assert float(directions[z > -0.2].sum()) > 0.9
     assert found.views is not None
     share = found.views.mean(torch.ones(VIEW_STEPS))
     assert float(share[z > 0].sum()) > 0.55  # few images lean to uniform
