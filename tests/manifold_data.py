@@ -110,9 +110,11 @@ def found_in(
     conformations: Manifold,
     tree: PoseTree = TREE,
     levels: int = 1,
+    chance: Chance | None = None,
 ) -> tuple[Cells, Scorer, PosePosterior, Placement]:
-    """Do the E-step of some images."""
-    cells = likely_cells(images, conformations, tree, levels, no_chance(len(images)))
+    """Do the E-step of some images; no chance: all cells are kept."""
+    chance = chance or no_chance(len(images))
+    cells = likely_cells(images, conformations, tree, levels, chance)
     scorer = Scorer.of(conformations, images.modes)
     found = search(cells, images, scorer, tree)
     return (

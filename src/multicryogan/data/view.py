@@ -52,10 +52,8 @@ class View:
     def __call__(self, raw: Tensor, optics: CTFParams | None) -> Views:
         """Show (B, D, D) raw working images with optics (B,)."""
         box = self.preprocessing.box
-        if self.equaliser is not None and optics is not None:
-            factor = optics.of_group(self.equaliser)  # (B, D//2+1)
-            shells = shell_index(box, like=raw).clamp(max=box // 2)
-            raw = low_pass(raw, factor[:, shells])
+        if self.equaliser is not None:
+            raw = coloured(raw, self.equaliser, optics)
         images = standardise(raw, self.preprocessing)
         if optics is None or not self.shows_ctf:
             return Views(images, images.new_ones(len(images), box // 2))
@@ -63,3 +61,17 @@ class View:
         if self.equaliser is not None:
             transfer = transfer * optics.of_group(self.equaliser)[:, 1:]
         return Views(images, transfer.to(images))
+
+
+def coloured(images: Tensor, factor: Tensor, optics: CTFParams | None) -> Tensor:
+    """Multiply the shells of (B, D, D) images by the factors of their optics groups.
+
+    Args:
+        images: Of any content.
+        factor: (G, D//2+1) of each shell.
+        optics: (B,) of the images; without any they are of the first group.
+    """
+    own = factor[:1] if optics is None else optics.of_group(factor)
+    box = images.shape[-1]
+    shells = shell_index(box, like=images).clamp(max=box // 2)
+    return low_pass(images, own[:, shells])

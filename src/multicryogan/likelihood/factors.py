@@ -129,23 +129,17 @@ class Scorer:
             (n, m, V), or (n T, m, V).
         """
         linear, square = self._products(images, at)
-        variance = self.manifold.contrast_spread**2
         # One after the other under all shifts, whose squares are the same.
         each = linear.view(len(square), -1, *linear.shape[1:])
-        if variance == 0:
-            each.add_(square[:, None])
-            return linear
-        whole = 1 - 2 * variance * square  # A
-        curved = each.square().mul_(variance / 2).add_(each)
-        curved.add_(square[:, None]).div_(whole[:, None])
-        return curved.sub_(whole.log().div_(2)[:, None]).view_as(linear)
+        return self._integral(each, square[:, None]).view_as(linear)
 
-    def contrasts(
+    def moments(
         self, images: tuple[Tensor, Tensor], at: SliceFactors
-    ) -> tuple[Tensor, Tensor]:
-        """(n, m, V) posterior means of s and s², pose and conformation given.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, m, V) each: log ratios, and the posterior means of s and s².
 
-        Gaussian with the mean (1 + τ² L) / A and the variance τ² / A: see `log_ratios`.
+        The contrast s, pose and conformation given, is Gaussian with the mean
+        (1 + τ² L) / A and the variance τ² / A: see `log_ratios`.
 
         Args:
             images: (n, 2K) and (n, K) as of `ImageFactors.moved`.
@@ -154,8 +148,18 @@ class Scorer:
         linear, square = self._products(images, at)
         variance = self.manifold.contrast_spread**2
         whole = 1 - 2 * variance * square
-        mean = linear.mul_(variance).add_(1).div_(whole)
-        return mean, mean.square() + variance / whole
+        mean = (variance * linear).add_(1).div_(whole)
+        mean_square = mean.square() + variance / whole
+        return self._integral(linear, square), mean, mean_square
+
+    def _integral(self, linear: Tensor, square: Tensor) -> Tensor:
+        """Log ratios of L, changed in place, and -Q / 2: see `log_ratios`."""
+        variance = self.manifold.contrast_spread**2
+        if variance == 0:
+            return linear.add_(square)
+        whole = 1 - 2 * variance * square  # A
+        curved = linear.square().mul_(variance / 2).add_(linear)
+        return curved.add_(square).div_(whole).sub_(whole.log().div_(2))
 
     def _products(
         self, images: tuple[Tensor, Tensor], at: SliceFactors

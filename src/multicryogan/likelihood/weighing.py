@@ -112,7 +112,10 @@ def weigh(
         directions = view_cells(division.rotation)
         for own, row, log_weight, slices in division.cells():
             factors = rows.factors(images, row)
-            weight = scorer.log_ratios(factors, slices)
+            if is_uneven:
+                weight, mean, square = scorer.moments(factors, slices)
+            else:
+                weight = scorer.log_ratios(factors, slices)
             weight += division.log_prior[own] + log_weight[:, None, None]
             weight.add_(offset[row][:, None]).exp_()
             counts.views.index_add_(1, directions[own], weight.sum(0).T)
@@ -120,7 +123,6 @@ def weigh(
             if not is_uneven:
                 yield factors, weight, weight
                 continue
-            mean, square = scorer.contrasts(factors, slices)
             first, second = weight * mean, weight * square
             counts.contrast += torch.stack((first.sum(), second.sum()))
             yield factors, first, second

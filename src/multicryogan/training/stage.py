@@ -16,8 +16,7 @@ from multicryogan.data.patches import PatchNoise, optics_groups
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
-from multicryogan.data.view import View, Views
-from multicryogan.fourier import low_pass, shell_index
+from multicryogan.data.view import View, Views, coloured
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
@@ -44,6 +43,7 @@ class Stage:
             the rim's is that of the simulated noise.
         dither: (G, D//2+1) power of noise that images are given before the
             discriminator sees them; none: they stay.
+        shown: Spectra of the images with that noise.
         batch: Volumes and poses per volume of the whole batch.
     """
 
@@ -54,14 +54,8 @@ class Stage:
     view: View
     spectra: Spectra
     dither: Tensor | None
+    shown: Spectra
     batch: tuple[int, int]
-
-    @property
-    def shown(self) -> Spectra:
-        """Spectra of the images as they come before the discriminator."""
-        if self.dither is None:
-            return self.spectra
-        return self.spectra.with_noise(self.dither)
 
     def simulate(
         self,
@@ -105,12 +99,8 @@ class Stage:
             draws = stream(self.simulator.seed, name, step=step, device=device)
             size = (len(raw) * shard.world, *raw.shape[1:])
             white = torch.randn(size, generator=draws, device=device)
-            power = self.dither[:1]
-            if optics is not None:
-                power = optics.of_group(self.dither)
-            shells = shell_index(self.box, like=raw).clamp(max=self.box // 2)
             white = white[shard.share(size[0])]
-            raw = raw + low_pass(white, power.sqrt()[:, shells])
+            raw = raw + coloured(white, self.dither.sqrt(), optics)
         return self.view(raw, optics)
 
     def under(
@@ -197,7 +187,9 @@ def open_stage(
     view = View(preprocessing, pixel_size, not is_drawn, equaliser)
     given = dither if bool((dither > 0).any()) else None
     batch = (config.train.volumes_per_batch, config.train.poses_per_volume)
-    return Stage(box, pixel_size, sampler, simulator, view, spectra, given, batch)
+    return Stage(
+        box, pixel_size, sampler, simulator, view, spectra, given, shown, batch
+    )
 
 
 def starting_scale(stage: Stage, generator: Generator) -> float:

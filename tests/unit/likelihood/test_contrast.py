@@ -74,8 +74,10 @@ def test_images_under_shifts_share_what_the_contrast_does_to_them() -> None:
 
 def test_moments_of_the_contrast_are_those_of_its_posterior() -> None:
     factors, scorer, slices, log_joint = compared()
-    mean, square = scorer.contrasts((factors.linear, factors.squares), slices)
+    ratio, mean, square = scorer.moments((factors.linear, factors.squares), slices)
     share = log_joint.softmax(-1)
+    expected = log_joint.logsumexp(-1) + math.log(0.001)
+    torch.testing.assert_close(ratio, expected)
     torch.testing.assert_close(mean, share @ contrasts())
     torch.testing.assert_close(square, share @ contrasts().square())
 

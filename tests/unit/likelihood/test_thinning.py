@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifold_data import FLOAT, TREE, law, manifold, no_chance, optics, relative
+from manifold_data import FLOAT, TREE, found_in, law, manifold, optics, relative
 from multicryogan.likelihood import PosePosterior, place
-from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.factors import ImageFactors
 from multicryogan.likelihood.maximisation import Sums, accumulate
-from multicryogan.likelihood.search import likely_cells, search
 from multicryogan.likelihood.thinning import Chance, even_draws, thin
 from multicryogan.rng import stream
 
@@ -95,31 +94,28 @@ def test_evidence_gradient_and_entropy_are_right_on_average(
     images = torch.randn(count, 16, 16, generator=generator, dtype=FLOAT)
     factors = ImageFactors.of(images, optics(count), law(4.0))
     model = manifold()
-    scorer = Scorer.of(model, factors.modes)
 
-    def look(chance: Chance, evidence: Tensor | None) -> tuple[PosePosterior, Sums]:
-        some = likely_cells(factors, model, TREE, 2, chance)
-        found = search(some, factors, scorer, TREE)
-        placed = place(found, model.latents, model.weights)
-        if evidence is not None:  # weights over that of all cells are unbiased
+    def look(chance: Chance | None = None) -> tuple[int, PosePosterior, Tensor]:
+        some, scorer, found, placed = found_in(factors, model, TREE, 2, chance)
+        if chance is not None:  # weights over that of all cells are unbiased
             placed = dataclasses.replace(placed, log_likelihood=evidence)
         sums = Sums.empty(scorer)
         accumulate(sums, some, factors, scorer, TREE, found, placed)
-        return found, sums
+        return len(some.image), found, sums.gradient
 
-    whole, sums = look(no_chance(count), None)
+    cells_in_all, whole, expected = look()
     evidence = place(whole, model.latents, model.weights).log_likelihood
-    mean, gradient = torch.zeros_like(whole.entropy), torch.zeros_like(sums.gradient)
+    mean, gradient = torch.zeros_like(whole.entropy), torch.zeros_like(expected)
     entropy = torch.zeros_like(mean)
     for number in range(tries):
         rows = count * number + torch.arange(count)
-        some, own = look(Chance(rows, (24, 20)), evidence)
+        _, some, own = look(Chance(rows, (24, 20)))
         log_share = some.log_mean - whole.log_mean
         mean += log_share.exp() / tries
         # The entropy over those kept, of shares of the whole.
         entropy += log_share.exp() * (some.entropy - log_share) / tries
-        gradient += own.gradient / tries
-    assert len(likely_cells(factors, model, TREE, 2, no_chance(count)).image) > 1_000
+        gradient += own / tries
+    assert cells_in_all > 1_000
     torch.testing.assert_close(mean, torch.ones_like(mean), atol=0.15, rtol=0)
     torch.testing.assert_close(entropy, whole.entropy, atol=0.1, rtol=0.05)
-    assert relative(gradient, sums.gradient) < 0.1
+    assert relative(gradient, expected) < 0.1

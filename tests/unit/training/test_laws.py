@@ -59,7 +59,7 @@ def stage_of(
         LatentPrior("segment", 1), ImagingPrior(None, 0.0, 0), PIXEL_SIZE, 0, Shard()
     )
     spectra = SimpleNamespace(rim=torch.full((1, BOX // 2 + 1), POWER))
-    parts = (BOX, PIXEL_SIZE, sampler, simulator, None, spectra, None, (1, 1))
+    parts = (BOX, PIXEL_SIZE, sampler, simulator, None, spectra, None, spectra, (1, 1))
     return Stage(*parts)  # type: ignore[arg-type]
 
 
