@@ -11,7 +11,8 @@ from torch import Tensor
 from multicryogan.config import DataConfig, RunConfig
 from multicryogan.data.background import Background, open_background
 from multicryogan.data.check import MEASURABLE, SAMPLE, Report
-from multicryogan.data.patches import PatchNoise, check_levels, levels, optics_groups
+from multicryogan.data.optics import optics_groups
+from multicryogan.data.patches import PatchNoise, check_levels, levels
 from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
 from multicryogan.data.signal import CLEAR, measure_power
 from multicryogan.errors import InputError

@@ -7,13 +7,26 @@ import torch
 from numpy.typing import NDArray
 
 from multicryogan.imaging import CTFParams
-from multicryogan.io import ParticleStack
+from multicryogan.io import GROUP_COLUMNS, ParticleStack
 
 SHOWN = 9  # groups described one by one
 ASTIGMATIC = 1_000.0  # Å between the two defoci worth a note
 DEFOCUS = (2_000.0, 60_000.0)  # Å, usual range
 LARGEST_AMPLITUDE = 0.3  # amplitude contrast
-_GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
+
+
+def optics_groups(stack: ParticleStack) -> NDArray[np.int64]:
+    """(N,) optics group of each particle; one where the file holds no optics."""
+    if stack.ctf_params() is None:
+        return np.zeros(len(stack), np.int64)
+    return stack.optics_group
+
+
+def group_names(stack: ParticleStack) -> list[str]:
+    """Name the groups of `optics_groups`, in order, as the file does."""
+    names, named = _names(stack)
+    first = np.unique(optics_groups(stack), return_index=True)[1]
+    return [names[number] for number in named[first]]
 
 
 def describe_groups(stack: ParticleStack, optics: CTFParams) -> list[tuple[str, str]]:
@@ -26,7 +39,7 @@ def describe_groups(stack: ParticleStack, optics: CTFParams) -> list[tuple[str, 
     Returns:
         Label and text of each group, nine at most.
     """
-    names, group = _groups(stack)
+    names, group = _names(stack)
     lines = []
     for number, name in list(enumerate(names))[:SHOWN]:
         label = "optics" if len(names) == 1 else f"optics group {name}"
@@ -61,14 +74,14 @@ def unusual_optics(optics: CTFParams) -> list[str]:
     return notes
 
 
-def _groups(stack: ParticleStack) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the optics groups, and (N,) which of them each particle is in."""
-    for column in _GROUP_COLUMNS:
+def _names(stack: ParticleStack) -> tuple[list[str], NDArray[np.int64]]:
+    """Names in the file, and (N,) which of them each particle has."""
+    for column in GROUP_COLUMNS:
         if column in stack.table.columns:
-            values, group = np.unique(
+            values, named = np.unique(
                 stack.table[column].to_numpy(), return_inverse=True
             )
-            return [f"{value}" for value in values], group
+            return [f"{value}" for value in values], named
     return ["1"], np.zeros(len(stack), np.int64)
 
 

@@ -200,13 +200,6 @@ def check_levels(
         )
 
 
-def optics_groups(stack: ParticleStack) -> Codes:
-    """(N,) optics group of each particle; one where the file holds no optics."""
-    if stack.ctf_params() is None:
-        return np.zeros(len(stack), np.int64)
-    return stack.optics_group
-
-
 def _variances(
     stack: ParticleStack, rows: Tensor, radius: float
 ) -> NDArray[np.float64]:

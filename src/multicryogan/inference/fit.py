@@ -14,34 +14,29 @@ are a grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams
-from multicryogan.likelihood.marginal import (
-    ImageLaw,
-    Score,
-    log_mean_exp,
-    marginal_log_likelihood,
-    mean_score,
-    pose_posterior,
-)
+from multicryogan.likelihood import Examination, Manifold, Score, mean_score
+from multicryogan.priors import ViewLaw
 
 CLEAR = 4.0  # standard errors ...
 LARGE = 0.05  # ... and share of what the simulated images say
 WEAK = 0.25  # share by which real images may say more: the result claims too little
+FEWEST = 100  # images of an optics group that are judged by themselves
 LEAST = 0.3  # nats of motion; a volume that only turns along the latent gains 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """Evidence for a reconstruction, in nats per image over noise alone."""
+class Claim:
+    """How well a reconstruction explains images, in nats each over noise alone."""
 
-    real: Score  # of held-out real images
-    simulated: Score  # of its own images
-    motion: Score  # of real images: all volumes less the best one or their mean
+    real: Score  # held-out real images
+    simulated: Score  # its own images
 
     @property
     def gap(self) -> Score:
@@ -60,6 +55,36 @@ class Fit:
             return True
         return -WEAK * own <= gap.mean <= LARGE * own
 
+    def text(self) -> str:
+        """Say it in words."""
+        return (
+            f"held-out images {self.real.mean:.1f} +- {self.real.standard_error:.1f} "
+            f"nats over noise alone, its own images {self.simulated.mean:.1f} +- "
+            f"{self.simulated.standard_error:.1f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Evidence for a reconstruction.
+
+    Attributes:
+        whole: Of all images.
+        groups: Of the optics groups that have `FEWEST` images of both kinds, by name:
+            images that say much would hide the others.
+        motion: Of real images: all volumes less the best one or their mean.
+    """
+
+    whole: Claim
+    groups: dict[str, Claim]
+    motion: Score
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all of it is."""
+        claims = (self.whole, *self.groups.values())
+        return all(claim.is_sound for claim in claims)
+
     @property
     def moves(self) -> bool:
         """Whether the volumes together explain real images better than one alone."""
@@ -69,11 +94,12 @@ class Fit:
     def text(self) -> str:
         """Say it in a line."""
         motion = f"{self.motion.mean:.2f} +- {self.motion.standard_error:.2f} nats"
-        numbers = (
-            f"held-out images {self.real.mean:.1f} +- {self.real.standard_error:.1f} "
-            f"nats over noise alone, its own images {self.simulated.mean:.1f} +- "
-            f"{self.simulated.standard_error:.1f}; "
-        ) + (
+        amiss = [
+            f"; of optics group {name}: {claim.text()}"
+            for name, claim in self.groups.items()
+            if not claim.is_sound
+        ]
+        numbers = f"{self.whole.text()}{''.join(amiss)}; " + (
             f"its motion explains them better than one volume does, by {motion}"
             if self.moves
             else f"one volume explains them as well as its motion ({motion}): the "
@@ -90,27 +116,70 @@ class Fit:
 
 
 def measure_fit(
-    volumes: Tensor,
+    look: Examination,
     real: tuple[Tensor, CTFParams | None],
     simulated: tuple[Tensor, CTFParams | None],
-    rotations: Tensor,
-    law: ImageLaw,
+    names: Sequence[str] = (),
 ) -> Fit:
-    """Compare how volumes explain real images and images made from them.
+    """Compare how conformations explain real images and images made from them.
+
+    Shifts, contrasts and views count as the examination says: images were simulated
+    by the same laws.
 
     Args:
-        volumes: (V, D, D, D) equally likely conformations, densities (z, y, x).
+        look: At V conformations, which have nothing in common.
         real: (B, D, D) raw held-out images, B >= 2, and their optics (B,).
         simulated: The same of images made from the volumes' own law.
-        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
-        law: Of the images.
+        names: Of the optics groups; of one or none, there is nothing to tell apart.
 
     Returns:
         The means with their errors.
     """
-    rivals = torch.cat((volumes, volumes.mean(0, keepdim=True)))
-    single = pose_posterior(*real, rivals, rotations, law).log_mean  # (B, V + 1)
-    together = log_mean_exp(single[:, :-1])
+    weights = look.manifold.weights
+    single = replace(look, manifold=_with_mean(look.manifold)).compare(*real)
+    together = _mixed(single[:, :-1], weights)
     best = single[:, single.mean(0).argmax()]
-    own = marginal_log_likelihood(*simulated, volumes, rotations, law)
-    return Fit(mean_score(together), mean_score(own), mean_score(together - best))
+    own = _mixed(look.compare(*simulated), weights)
+    return Fit(
+        Claim(mean_score(together), mean_score(own)),
+        _by_group((together, real[1]), (own, simulated[1]), names),
+        mean_score(together - best),
+    )
+
+
+def _by_group(
+    real: tuple[Tensor, CTFParams | None],
+    simulated: tuple[Tensor, CTFParams | None],
+    names: Sequence[str],
+) -> dict[str, Claim]:
+    """Judge the optics groups by themselves, where there are several."""
+    group, own = (
+        None if optics is None else optics.group for _, optics in (real, simulated)
+    )
+    if group is None or own is None or len(names) < 2:
+        return {}
+    claims = {}
+    for number, name in enumerate(names):
+        parts = real[0][group == number], simulated[0][own == number]
+        if min(len(part) for part in parts) >= FEWEST:
+            claims[name] = Claim(*map(mean_score, parts))
+    return claims
+
+
+def _mixed(single: Tensor, weights: Tensor) -> Tensor:
+    """(B,) evidence of all conformations, from that of each, (B, V)."""
+    return (single + weights.log()).logsumexp(1)
+
+
+def _with_mean(manifold: Manifold) -> Manifold:
+    """Add the mean of the conformations, seen as they are in the mean."""
+    volumes, weights = manifold.volumes, manifold.weights
+    mean = torch.einsum("v,vzyx->zyx", weights, volumes)[None]
+    views = manifold.views.weights.expand(len(volumes), -1)
+    both = Manifold.separate(
+        torch.cat((volumes, mean)),
+        torch.cat((manifold.latents, weights[None] @ manifold.latents)),
+        torch.cat((weights, weights.mean()[None])),
+    )
+    seen = torch.cat((views, (weights.to(views) @ views)[None]))
+    return both.seen_from(ViewLaw(seen)).of_contrasts(manifold.contrast_spread)

@@ -9,17 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from multicryogan.data.optics import group_names
 from multicryogan.fourier import resize_density
 from multicryogan.inference.fit import measure_fit
 from multicryogan.io import ParticleStack, whole_file
-from multicryogan.likelihood.marginal import ImageLaw
+from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.priors import ViewLaw
 from multicryogan.rng import Shard, stream
-from multicryogan.rotations import super_fibonacci
+from multicryogan.simulator import VIEW_STEPS
 from multicryogan.training import load_snapshot, load_views, open_stage
 
 VERDICT = "verdict.json"
 BOX = 16  # false optima show at low resolution, where poses are few
-VOLUMES, POSES = 9, 2_304  # that stand for all conformations and orientations
+VOLUMES = 9  # that stand for all conformations along each latent dimension
 PER_VOLUME = 20  # simulated images of each conformation drawn
 FEWEST = 100  # held-out images
 
@@ -63,17 +65,20 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
             latent = prior.sample(VOLUMES**2, draws)
         volumes = coarse(latent)
     optics = made.params.ctf
-    fit = measure_fit(
-        volumes,
-        stage.sampler.take(held_out),
-        (made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)),
-        super_fibonacci(POSES).to(volumes),
-        ImageLaw(
-            noise_power=stage.spectra.rim,
-            pixel_size=stage.pixel_size,
-            max_shell=stage.box // 2 - 1,
-        ),
+    own = made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)
+    manifold = Manifold.separate(
+        volumes, latent, torch.full((len(latent),), 1 / len(latent))
+    ).of_contrasts(imaging.contrast_spread)
+    if views is not None:
+        cell = prior.cell(latent, VIEW_STEPS).clamp(max=len(views.weights) - 1)
+        manifold = manifold.seen_from(ViewLaw(views.weights[cell]))
+    sigma_px = imaging.shift_sigma_angstrom / stage.pixel_size
+    look = Examination(
+        manifold,
+        ImageLaw(stage.spectra.rim, stage.pixel_size, stage.box // 2 - 1),
+        PoseTree().with_shifts(sigma_px, stage.box),
     )
+    fit = measure_fit(look, stage.sampler.take(held_out), own, group_names(stack))
     verdict = "sound" if fit.is_sound else "unsound"
     facts = {"verdict": verdict, "moves": fit.moves, **asdict(fit)}
     with whole_file(run / VERDICT) as path:

@@ -15,12 +15,18 @@ from multicryogan.io.mrc import (
     write_stack,
     write_volume,
 )
-from multicryogan.io.particles import ImageGrid, ParticleStack, read_particles
+from multicryogan.io.particles import (
+    GROUP_COLUMNS,
+    ImageGrid,
+    ParticleStack,
+    read_particles,
+)
 from multicryogan.io.relion import with_poses
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
 
 __all__ = [
+    "GROUP_COLUMNS",
     "CryodrgnTables",
     "ImageGrid",
     "OpticsOverride",

@@ -23,7 +23,7 @@ from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_tru
 
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
 _RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
-_GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
+GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
 _READ = 2**22  # pixels read at once: images on disk may be large
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
 
@@ -180,10 +180,13 @@ class ParticleStack:
 
     @cached_property
     def optics_group(self) -> NDArray[np.int64]:
-        """(N,) number of the optics group, and of the grid, of each particle."""
+        """(N,) number of the optics group, and of the grid, of each particle.
+
+        Groups are numbered in the order of their names.
+        """
         columns = [
-            pd.factorize(self.table[name])[0]
-            for name in _GROUP_COLUMNS
+            pd.factorize(self.table[name], sort=True)[0]
+            for name in GROUP_COLUMNS
             if name in self.table.columns
         ]
         keys = np.stack([*columns, self.grid_of_row], axis=1)

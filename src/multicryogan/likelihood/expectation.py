@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.sampler import ImageSampler
+from multicryogan.imaging import CTFParams
 from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
@@ -50,6 +51,19 @@ class Examination:
     def empty_sums(self, box: int) -> Sums:
         """Start sums for `place`."""
         return Sums.empty(self._scorer(box))
+
+    def compare(self, images: Tensor, optics: CTFParams | None) -> Tensor:
+        """(B, V) log mean over poses and shifts of p(y | pose, volume) / p(y | noise).
+
+        Args:
+            images: (B, D, D) raw images.
+            optics: (B,) theirs, if any.
+        """
+        factors = ImageFactors.of(images, optics, self.law)
+        chance = Chance(torch.arange(len(images), device=images.device), self.most)
+        cells = likely_cells(factors, self.manifold, self.tree, self.level, chance)
+        scorer = self._scorer(images.shape[-1])
+        return search(cells, factors, scorer, self.tree).log_mean
 
     def place(
         self,

@@ -12,7 +12,8 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.data.background import open_background
 from multicryogan.data.gains import with_gains
-from multicryogan.data.patches import PatchNoise, optics_groups
+from multicryogan.data.optics import optics_groups
+from multicryogan.data.patches import PatchNoise
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey

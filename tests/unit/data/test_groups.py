@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.data.gains import group_gains, with_gains
+from multicryogan.data.optics import group_names, optics_groups
 from multicryogan.data.preprocess import Preprocessing, read_working
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
@@ -19,6 +20,8 @@ from multicryogan.fourier import fourier_resize, resampling_matrix
 from multicryogan.imaging import radial_power, sample_noise
 from multicryogan.io import ParticleStack, read_particles, write_stack, write_star
 from multicryogan.rng import stream
+from particle_files import ball_images, write_particles
+from particle_files import optics_groups as optics_table
 
 BOX = 16
 # (box, Å per pixel): fields of view of 128, 128 and 130 Å
@@ -77,6 +80,14 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
         draws = stream(number, "test/groups")
         images.append(sample_noise((EACH, box, box), power, draws))
     return write_groups(tmp_path_factory.mktemp("groups"), images)
+
+
+def test_groups_are_numbered_and_named_as_in_the_file(tmp_path: Path) -> None:
+    groups = optics_table(rlnOpticsGroup=[4, 2])
+    path = write_particles(tmp_path, ball_images(3), groups, rlnOpticsGroup=[4, 2, 4])
+    stack = read_particles(path)
+    assert optics_groups(stack).tolist() == [1, 0, 1]
+    assert group_names(stack) == ["2", "4"]
 
 
 @pytest.mark.parametrize(("box", "new"), [(32, 16), (33, 16), (40, 17), (33, 21)])

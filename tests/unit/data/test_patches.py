@@ -10,12 +10,12 @@ from torch import Tensor
 
 from background_files import noisy_particles, write_noise
 from multicryogan.data.background import open_background
+from multicryogan.data.optics import optics_groups
 from multicryogan.data.patches import (
     LEVELS,
     PatchNoise,
     check_levels,
     levels,
-    optics_groups,
     settled,
     turned,
 )

@@ -40,11 +40,6 @@ def facts(run: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def fewer_poses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.inference.verdict.POSES", 400)
-
-
 def gaussians(points: tuple[tuple[float, float, float], ...]) -> Tensor:
     """(1, D, D, D) Gaussians that project to those of the tiny images."""
     axis = torch.arange(BOX) - BOX // 2
@@ -87,10 +82,9 @@ def test_the_true_density_is_sound(
     assert "as well as it claims" in write_verdict(tmp_path, stack, 1)
     found = facts(tmp_path)
     assert found["verdict"] == "sound"
-    error = found["real"]["standard_error"]
-    assert found["real"]["mean"] == pytest.approx(
-        found["simulated"]["mean"], abs=4 * error
-    )
+    real, simulated = (found["whole"][kind] for kind in ("real", "simulated"))
+    error = real["standard_error"]
+    assert real["mean"] == pytest.approx(simulated["mean"], abs=4 * error)
 
 
 @pytest.mark.parametrize("density", [WRONG, 1.5 * TRUE], ids=["wrong", "too strong"])
@@ -110,10 +104,11 @@ def test_the_verdict_holds_each_mean_with_its_error(
 ) -> None:
     write_verdict(stopped, stack, 1)
     found = facts(stopped)
-    assert set(found) == {"verdict", "moves", "real", "simulated", "motion"}
-    for score in ("real", "simulated", "motion"):
-        assert set(found[score]) == {"mean", "standard_error"}
-        assert all(math.isfinite(value) for value in found[score].values())
+    assert set(found) == {"verdict", "moves", "whole", "groups", "motion"}
+    assert found["groups"] == {}
+    for score in (*found["whole"].values(), found["motion"]):
+        assert set(score) == {"mean", "standard_error"}
+        assert all(math.isfinite(value) for value in score.values())
 
 
 def test_a_run_that_is_stopped_at_once_is_unsound(
