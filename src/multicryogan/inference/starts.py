@@ -20,8 +20,8 @@ from multicryogan.inference.refinement import Refinement, weighed
 from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import (
-    Estimate,
     from_spectrum,
+    own_power,
     to_spectrum,
 )
 from multicryogan.networks import Generator
@@ -103,17 +103,8 @@ def ascend(work: Refinement, manifold: Manifold, rows: Tensor, shell: int) -> Ma
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
     estimate = work.maximum(manifold, sums, shell)
-    basis = weighed(estimate, _own_power(estimate), work.masks(manifold.basis))
+    basis = weighed(estimate, own_power(estimate), work.masks(manifold.basis))
     return replace(manifold, basis=basis)
-
-
-def _own_power(estimate: Estimate) -> Tensor:
-    """(C, D//2+1) power of a maximum less that of its noise, 1 / ρ."""
-    box = estimate.spectrum.shape[1]
-    power = estimate.spectrum.real.square() + estimate.spectrum.imag.square()
-    precision = estimate.precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
-    noise = 1 / shell_mean(precision, box, 3).clamp(min=1e-30)
-    return (shell_mean(power, box, 3) - noise).clamp(min=0)
 
 
 def _score(work: Refinement, manifold: Manifold) -> float | None:

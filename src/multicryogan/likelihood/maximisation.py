@@ -159,6 +159,15 @@ def regularise(estimate: Estimate, power: Tensor) -> Tensor:
     )
 
 
+def own_power(estimate: Estimate) -> Tensor:
+    """(C, D//2+1) power of a maximum less that of its noise, 1 / ρ."""
+    box = estimate.spectrum.shape[1]
+    power = estimate.spectrum.real.square() + estimate.spectrum.imag.square()
+    precision = estimate.precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
+    noise = 1 / shell_mean(precision, box, 3).clamp(min=1e-30)
+    return (shell_mean(power, box, 3) - noise).clamp(min=0)
+
+
 def from_spectrum(spectrum: Tensor) -> Tensor:
     """(C, D, D, D) volumes of (C, D, D, D//2+1) transforms."""
     box = spectrum.shape[1]

@@ -20,8 +20,11 @@ from multicryogan.rotations import point_group
 
 CELLS = 192  # 15 degrees across
 OWN = 500.0  # particles of a conformation that outweigh the directions of all
-EVEN = 500.0  # particles that outweigh the prior that all directions are as likely
+SMOOTH = 1_000.0  # particles of all that outweigh their own law, blurred
+EVEN = 200.0  # particles that outweigh the prior that all directions are as likely
 BLUR_DEG = 15.0  # standard deviation: single cells hold few particles
+NEAR_DEG = 4.0  # standard deviation about a mate, which lies between cells
+BALANCINGS = 20  # Sinkhorn & Knopp 1967, Pacific J. Math. 21, 343
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,22 @@ class ViewLaw:
     def of_counts(counts: Tensor, group: str = "C1") -> ViewLaw:
         """Estimate the law from posterior weights, (V, K), of particles.
 
-        The mean of a Dirichlet posterior at two levels, of blurred counts: the
-        directions of one conformation lean towards those of all, which lean towards
-        uniform.
+        The mean of a Dirichlet posterior at three levels. The blurred counts of all
+        lean towards uniform; the counts of all lean towards these, so that many
+        particles have the law that they show, however sharp; one conformation has that
+        of all times the ratio of its blurred counts to theirs, which leans towards one.
 
         Args:
             counts: Of each direction in each conformation.
             group: Point group that every conformation has, a name as of
                 `rotations.point_group`: counts are shared among its directions.
         """
-        counts = counts @ _blur(group).to(counts)
-        common = counts.sum(0, keepdim=True)
-        common = (common + EVEN / CELLS) / (common.sum() + EVEN)
-        own = counts + OWN * common
+        every = counts.sum(0, keepdim=True)
+        blur, near = (_spread(group, x).to(counts) for x in (BLUR_DEG, NEAR_DEG))
+        smooth = (every @ blur + EVEN / CELLS) / (every.sum() + EVEN)
+        common = (every @ near + SMOOTH * smooth) / (every.sum() + SMOOTH)
+        ratio = OWN + (counts @ blur) / smooth
+        own = common * ratio
         return ViewLaw(own / own.sum(1, keepdim=True))
 
     def log_density(self, rotation: Tensor) -> Tensor:
@@ -107,19 +113,24 @@ def view_directions(count: int) -> Tensor:
     return torch.stack((across * turn.cos(), across * turn.sin(), z), dim=1).float()
 
 
-@lru_cache(maxsize=16)
-def _blur(group: str) -> Tensor:
-    """(K, K) shares that a cell gives to others, about all its mates; rows sum to one.
+@lru_cache(maxsize=32)
+def _spread(group: str, width_deg: float) -> Tensor:
+    """(K, K) shares that a cell gives to others, about all its mates alike.
 
-    The mates lie between cells, where the blur is taken from: no cell is one of them.
+    The mates lie between cells, where the spread is taken from: no cell is one of them.
+    Rows sum to one, and columns as well: even counts stay even.
     """
     directions = view_directions(CELLS)
-    concentration = 1 / math.radians(BLUR_DEG) ** 2  # von Mises-Fisher
+    concentration = 1 / math.radians(width_deg) ** 2  # von Mises-Fisher
     kernel = torch.zeros(CELLS, CELLS)
     for rotation in point_group(group).float():
         cosine = directions @ rotation @ directions.T
-        kernel += (concentration * (cosine - 1)).exp()
-    return kernel / kernel.sum(1, keepdim=True)
+        about = (concentration * (cosine - 1)).exp()
+        kernel += about / about.sum(1, keepdim=True)
+    for _ in range(BALANCINGS):
+        kernel = kernel / kernel.sum(0)
+        kernel = kernel / kernel.sum(1, keepdim=True)
+    return kernel
 
 
 def _frames(direction: Tensor) -> Tensor:

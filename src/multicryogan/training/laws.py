@@ -1,8 +1,14 @@
 """The laws of views, shifts and contrasts, learned with the volumes.
 
-From time to time some real images are compared with the volumes of the moment, over all
-poses and shifts and at low resolution. What their posteriors count, older counts
-fading, is the law that images are simulated with from then on: steps of
+They are found first with a rigid map, before anything moves. A generator that has to
+make uneven views from even ones bends its volumes until they look alike from more
+sides than one; with these any views seem even, and both stay as they are. Once it can
+move, it makes conformations for one side alone. A map that is fitted to every image in
+the poses of that image knows no such way out.
+
+From then on, from time to time, some real images are compared with the volumes of the
+moment, over all poses and shifts and at low resolution. What their posteriors count,
+older counts fading, is the law that images are simulated with: steps of
 expectation-maximisation between those of the game. Through the game itself both would
 be learned from single scores, which know little of a single pose.
 """
@@ -18,7 +24,10 @@ from torch import Tensor
 from multicryogan.config import RunConfig
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood import CLOSE, Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.likelihood.manifold import all_pairs
+from multicryogan.likelihood.maximisation import maximise, own_power, regularise
 from multicryogan.likelihood.weighing import Counts, contrast_spread
+from multicryogan.networks.blocks import soft_sphere
 from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS
 from multicryogan.rng import stream
@@ -33,6 +42,9 @@ EVERY = 0.02  # share of a run
 LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
 LEAST_SPREAD = 0.02  # that of contrasts, likewise
 HIGHEST = 8  # shell that counts: poses are plain there, and few
+EARLIEST = 0.1  # share of a run after which they are found first: there is a volume
+RIGID = (5, 5, 5, 6, 6, 6, 7, 7, 7)  # shells that a rigid map is fitted to
+RIGID_IMAGES = 1_000  # each time, others
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +139,84 @@ def learn(
     Returns:
         The laws, the new counts in them.
     """
-    simulator, sampler = stage.simulator, stage.sampler
-    latents = simulator.latent_prior.grid(VIEW_STEPS).to(sampler.device)
-    volumes = torch.cat([generator(latent[None]) for latent in latents])
+    latents, volumes = _grid(stage, generator)
     weights = torch.full((len(latents),), 1 / len(latents)).to(volumes)
     manifold = Manifold.separate(volumes, latents, weights)
     manifold = manifold.of_contrasts(laws.contrast_spread)
-    views = simulator.imaging_prior.views
+    views = stage.simulator.imaging_prior.views
     if views is not None:
         manifold = manifold.seen_from(views)
     last = min(HIGHEST, stage.box // 2 - 1)
-    sigma_px = laws.shift_sigma_angstrom / stage.pixel_size
-    tree = PoseTree().with_shifts(sigma_px, stage.box)
-    law = ImageLaw(stage.spectra.rim, stage.pixel_size, last)
-    draws = stream(seed, "laws/rows", step=step)
-    count = min(IMAGES, sampler.in_use)
-    index = torch.randint(sampler.in_use, (count,), generator=draws)
-    look = Examination(manifold, law, tree, most=CLOSE)
-    counts = look.count(sampler, sampler.rows(index))
-    joined = laws.joined(counts, tree, look.level, stage.pixel_size)
+    look = _look(laws, stage, manifold, last)
+    rows = _rows(stage, IMAGES, stream(seed, "laws/rows", step=step))
+    counts = look.count(stage.sampler, rows)
+    joined = laws.joined(counts, look.tree, look.level, stage.pixel_size)
     return replace(joined, times=step)
+
+
+@torch.no_grad()
+def find(
+    laws: Laws,
+    stage: Stage,
+    generator: Callable[[Tensor], Tensor],
+    seed: int,
+    step: int,
+) -> Laws:
+    """Fit a rigid map to images by expectation-maximisation, and the laws with it.
+
+    Args:
+        laws: Of the beginning.
+        stage: Gives images and noise.
+        generator: Its mean volume is where the map starts.
+        seed: Of the run.
+        step: Which time it is.
+
+    Returns:
+        The laws of the last iteration, the same for all conformations.
+    """
+    latents, volumes = _grid(stage, generator)
+    inside = soft_sphere(stage.box).to(volumes)
+    one = torch.ones(1, 1).to(volumes)
+    mean = volumes.mean(0, keepdim=True)
+    manifold = Manifold(latents[:1], one[0], one, mean, all_pairs(1).to(mean.device))
+    manifold = manifold.of_contrasts(laws.contrast_spread)
+    found = laws
+    for number, shell in enumerate(RIGID):
+        look = _look(found, stage, manifold, min(shell, stage.box // 2 - 1))
+        rows = _rows(stage, RIGID_IMAGES, stream(seed, "laws/rigid", step=number))
+        sums = look.empty_sums(stage.box)
+        look.place(stage.sampler, rows, sums)
+        estimate = maximise(manifold, sums, look.law.modes(stage.box, mean))
+        fitted = inside * regularise(estimate, own_power(estimate))
+        even = sums.counts.views.expand(len(latents), -1) / len(latents)
+        counts = replace(sums.counts, views=even)
+        found = laws.joined(counts, look.tree, look.level, stage.pixel_size)
+        manifold = replace(
+            manifold,
+            basis=fitted,
+            views=ViewLaw.of_counts(sums.counts.views, laws.group),
+            contrast_spread=found.contrast_spread,
+        )
+    return replace(found, times=step)
+
+
+def _grid(stage: Stage, generator: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Latents (V, d) and volumes (V, D, D, D) of conformations along the latent."""
+    latents = stage.simulator.latent_prior.grid(VIEW_STEPS).to(stage.sampler.device)
+    return latents, torch.cat([generator(latent[None]) for latent in latents])
+
+
+def _look(laws: Laws, stage: Stage, manifold: Manifold, shell: int) -> Examination:
+    """Compare images with conformations up to a shell, over shifts as wide as known."""
+    tree = PoseTree().with_shifts(
+        laws.shift_sigma_angstrom / stage.pixel_size, stage.box
+    )
+    law = ImageLaw(stage.spectra.rim, stage.pixel_size, shell)
+    return Examination(manifold, law, tree, most=CLOSE)
+
+
+def _rows(stage: Stage, count: int, draws: torch.Generator) -> Tensor:
+    """Draw rows of images that training sees."""
+    in_use = stage.sampler.in_use
+    index = torch.randint(in_use, (min(count, in_use),), generator=draws)
+    return stage.sampler.rows(index)

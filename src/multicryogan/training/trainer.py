@@ -21,7 +21,7 @@ from multicryogan.networks import Generator
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
-from multicryogan.training.laws import EVERY, HIGHEST, Laws, learn
+from multicryogan.training.laws import EARLIEST, EVERY, HIGHEST, Laws, find, learn
 from multicryogan.training.monitor import Monitor
 from multicryogan.training.opponent import make_opponent
 from multicryogan.training.players import Players
@@ -290,17 +290,20 @@ class Trainer:
         self.seconds = state["seconds"]
 
     def _learn_laws(self, progress: float) -> None:
-        """Count views, shifts, contrasts where it is due, once poses are plain."""
+        """Find views, shifts, contrasts; then count, where due and poses are plain."""
         imaging = self.config.imaging
         is_fixed = (
             imaging.views == "uniform"
             and imaging.shift_sigma_angstrom <= 0
             and imaging.contrast_spread <= 0
         )
-        shell, due = self.schedule.shell(progress), int(progress / EVERY)
-        if is_fixed or shell < HIGHEST or due <= self.laws.times:
+        due = int(progress / EVERY)
+        if is_fixed or progress < EARLIEST or due <= self.laws.times:
             return
-        self.laws = learn(
+        if self.laws.images > 0 and self.schedule.shell(progress) < HIGHEST:
+            return
+        step = find if self.laws.images == 0 else learn
+        self.laws = step(
             self.laws,
             self.stage,
             self.players.averaged,

@@ -14,20 +14,23 @@ from evaluation_phantoms import asymmetric_points, blobs
 from multicryogan.config import RunConfig
 from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
+from multicryogan.evaluation.rigid import move
 from multicryogan.imaging import form_images
 from multicryogan.likelihood import PoseTree
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard, stream
+from multicryogan.rotations import super_fibonacci
 from multicryogan.simulator import VIEW_STEPS, Simulator
 from multicryogan.training import Trainer, load_snapshot, load_views
-from multicryogan.training.laws import FADE, Laws, learn
+from multicryogan.training.laws import FADE, Laws, find, learn
 from multicryogan.training.stage import Stage
 from refinement_data import Images
 from training_data import tiny_config, tiny_stack
 
 BOX, PIXEL_SIZE, IMAGES = 16, 5.0, 200
+CONE = math.cos(math.radians(30))
 POWER = 1.0  # of the noise: poses are plain
 LEARNED = {"imaging": {"views": "learned", "shift_sigma_angstrom": 4.0}}
 
@@ -45,16 +48,19 @@ def north() -> ViewLaw:
 
 
 def stage_of(
-    shift_sigma_angstrom: float, views: ViewLaw, contrast_spread: float = 0.0
+    shift_sigma_angstrom: float,
+    views: ViewLaw,
+    contrast_spread: float = 0.0,
+    images: int = IMAGES,
 ) -> Stage:
     """Images under these laws, and a simulator that knows none."""
     drawn = ImagingPrior(None, shift_sigma_angstrom, 1, views, contrast_spread)
-    one = drawn.sample(torch.zeros(1).long(), IMAGES, "data", 0)
+    one = drawn.sample(torch.zeros(1).long(), images, "data", 0)
     clean = form_images(still(torch.zeros(1, 1)), one, PIXEL_SIZE)[0]
     noise = torch.randn(clean.shape, generator=stream(0, "test/noise"))
-    images = clean + math.sqrt(POWER) * noise
+    noisy = clean + math.sqrt(POWER) * noise
     preprocessing = Preprocessing(BOX, 1, 7.0, 1.0)
-    sampler = ImageSampler(Images(images.numpy()), preprocessing, 0, None)  # type: ignore[arg-type]
+    sampler = ImageSampler(Images(noisy.numpy()), preprocessing, 0, None)  # type: ignore[arg-type]
     simulator = Simulator(
         LatentPrior("segment", 1), ImagingPrior(None, 0.0, 0), PIXEL_SIZE, 0, Shard()
     )
@@ -89,6 +95,50 @@ def test_the_directions_of_view_are_learned(found: Laws) -> None:
     assert found.views is not None
     share = found.views.mean(torch.ones(VIEW_STEPS))
     assert float(share[z > 0].sum()) > 0.55  # few images lean to uniform
+
+
+def half_in_a_cone() -> ViewLaw:
+    cap = (view_directions(CELLS)[:, 2] > CONE).float()[None]
+    return ViewLaw(0.5 * cap / cap.sum() + 0.5 / CELLS)
+
+
+def smeared(latent: Tensor) -> Tensor:
+    """Bend the shape until it looks alike from many sides: (V, D, D, D)."""
+    rotation = super_fibonacci(500)
+    near = rotation[rotation.diagonal(dim1=1, dim2=2).sum(1) > 0]  # 120 degrees
+    shapes = still(torch.zeros(len(near), 1))
+    turned = move(shapes, near, torch.zeros(len(near), 3))
+    return turned.mean(0).expand(len(latent), -1, -1, -1)
+
+
+def in_cone(laws: Laws) -> float:
+    """Largest share of the counts within 30 degrees of any direction."""
+    directions = view_directions(CELLS)
+    near = (directions @ directions.T > CONE).float()
+    return float((near @ laws.counts.sum(0)).max() / laws.counts.sum())
+
+
+def test_a_rigid_map_finds_views_that_a_bent_volume_hides() -> None:
+    stage = stage_of(0.0, half_in_a_cone(), images=2_000)
+    begun = Laws(0.0, 0.0, torch.zeros(VIEW_STEPS, CELLS))
+    cells = half_in_a_cone().weights
+    true = in_cone(replace(begun, counts=cells))
+    hidden = begun
+    for number in range(1, 4):
+        hidden = learn(hidden, stage, smeared, 0, number)
+    found = find(begun, stage, smeared, 0, 5)
+    assert in_cone(hidden) < 0.65 * true
+    assert in_cone(found) > in_cone(hidden) + 0.05
+    assert found.times == 5
+    assert found.counts.shape == begun.counts.shape
+    assert found.images == pytest.approx(float(found.counts.sum()), rel=1e-3)
+
+
+def test_a_rigid_map_finds_shifts_and_contrasts() -> None:
+    begun = Laws(3.0, 0.1, torch.zeros(VIEW_STEPS, CELLS))
+    found = find(begun, stage_of(6.0, ViewLaw.uniform(), 0.3), still, 0, 5)
+    assert found.shift_sigma_angstrom == pytest.approx(6.0, rel=0.15)
+    assert found.contrast_spread == pytest.approx(0.3, rel=0.15)
 
 
 def test_older_counts_fade() -> None:
@@ -165,6 +215,7 @@ def test_views_have_the_symmetry_of_all_conformations(
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Learn from few images, which say little."""
     monkeypatch.setattr("multicryogan.training.laws.IMAGES", 4)
+    monkeypatch.setattr("multicryogan.training.laws.RIGID_IMAGES", 4)
 
 
 def trainer_in(folder: Path, data: Path) -> Trainer:
