@@ -1,27 +1,32 @@
 """What each complication of real stacks costs on Hsp90, alone and all together.
 
 python benchmarks/realism.py --structures A.pdb B.pdb --table Occ2D_1k.npy -o WORK
-    [--sets clean all ...] [--seeds 0] [--views uniform]
+    [--sets clean all ...] [--seeds 0 1 2] [--views uniform] [--half]
 
 For every set (configs/realism-*.toml, and paper-continuous.toml as `clean`) makes
 100,000 images and 5,000 others that no step sees, and runs the commands that a user
 would give: train, evaluate, refine, evaluate, assign on the others; then
 benchmarks/oracle.py on these, which says what the true maps would tell of them. Writes
-WORK/results.jsonl, one line per run, and prints it as a table.
+WORK/results.jsonl, one line per run, and prints it as a table: medians and ranges of
+the seeds.
 
 The same command goes on where it was stopped. With the defaults a set takes about 100
-minutes on one core.
+minutes on one core; with --half, at 16 pixels of 10 Å with as much noise in each of the
+frequencies that are left, and half the images, about 10.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from quality import (
     ROOT,
@@ -34,8 +39,10 @@ from quality import (
 )
 from quality_table import Record
 
+from multicryogan.config import SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.io import whole_file
+from multicryogan.tables import build, read_toml, write_toml
 
 SETS = {
     "clean": (),
@@ -52,7 +59,27 @@ SETS = {
 }
 """Options of train: what a user would say who looked at the data."""
 FEW = 4  # shares that are shown
-IMAGES = {"data": 100_000, "others": 5_000}  # of a set, and its seed: the order
+PARTS = ("data", "others")  # of a set, and the seed of each: the order
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the sets are, and how long they are trained on."""
+
+    factor: int  # by which boxes are divided
+    simulated: dict[str, int]
+    images: int  # seen in training
+    iterations: int  # of refine, at most
+
+    @property
+    def name(self) -> str:
+        """Box that the sets have then."""
+        return f"box{BOX // self.factor}"
+
+
+BOX = 32  # of the configs
+FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000, 8)
+HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 5)
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,7 @@ class Job:
     """One run: all that its result depends on, commit and machine apart."""
 
     data: str
+    size: str
     seed: int
     images: int  # seen in training
     iterations: int  # of refine
@@ -70,8 +98,8 @@ class Job:
     def name(self) -> str:
         """Folder of the run; other settings never meet in it."""
         return (
-            f"{self.data}-{self.views}-{self.images}images-{self.iterations}iterations-"
-            f"seed{self.seed}"
+            f"{self.data}-{self.size}-{self.views}-{self.images}images-"
+            f"{self.iterations}iterations-seed{self.seed}"
         )
 
 
@@ -80,12 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     work: Path = options.output
     results = work / "results.jsonl"
+    size = HALF if options.half else FULL
     jobs = [
         Job(
             data,
+            size.name,
             seed,
-            options.images,
-            options.iterations,
+            options.images or size.images,
+            options.iterations or size.iterations,
             options.views,
             options.threads,
         )
@@ -96,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run_all() -> None:
         for job in jobs:
             if find_record(asdict(job), read_records(results)) is None:
-                make_data(job.data, options, work / "data")
+                make_data(job.data, size, options, work / "data")
                 append_record(results, run_job(job, work))
 
     status = guarded("realism", run_all)
@@ -117,29 +147,53 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("-o", "--output", type=Path, required=True, help="folder to write")
     add("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     add("--seeds", nargs="+", type=int, default=[0])
-    add("--images", type=int, default=1_100_000, help="seen in training")
-    add("--iterations", type=int, default=8, help="of refine at most")
+    add("--half", action="store_true", help="sets at half the box")
+    add("--images", type=int, help="seen in training")
+    add("--iterations", type=int, help="of refine at most")
     add("--views", choices=("learned", "uniform"), default="learned")
     add("--threads", type=int, default=1)
     return parser.parse_args(arguments)
 
 
-def make_data(name: str, options: argparse.Namespace, folder: Path) -> None:
+def make_data(name: str, size: Size, options: argparse.Namespace, folder: Path) -> None:
     """Simulate the particles of a set and the others, if they are not there yet."""
     stem = "paper-continuous" if name == "clean" else f"realism-{name}"
-    config = str(ROOT / "configs" / f"{stem}.toml")
+    config = ROOT / "configs" / f"{stem}.toml"
+    own = folder / f"{name}-{size.name}"
+    if size.factor > 1:
+        own.mkdir(parents=True, exist_ok=True)
+        values = coarser(read_toml(config), size.factor)
+        config = own / config.name
+        with whole_file(config) as path:
+            write_toml(path, build(SimulationConfig, values))
     law = ["--law.table", str(options.table)] if name == "twist" else []
-    for seed, (part, images) in enumerate(IMAGES.items()):
-        command = ["simulate", "--config", config, "--structures", *options.structures]
-        command += [*law, "--images", str(images), "--seed", str(seed)]
+    for seed, part in enumerate(PARTS):
+        command = ["simulate", "--config", str(config), "--structures"]
+        command += [*options.structures, *law, "--seed", str(seed)]
+        command += ["--images", str(size.simulated[part])]
         command += ["--threads", str(options.threads)]
-        done = folder / name / part
-        step(command, done)
+        step(command, own / part)
+
+
+def coarser(values: dict[str, Any], factor: int) -> dict[str, Any]:
+    """Take a set at larger pixels, with as much noise in each frequency left."""
+
+    def own(table: dict[str, Any]) -> dict[str, Any]:
+        other = dict(table)
+        if "box" in table:
+            other["box"] = table["box"] // factor
+        if "pixel_size" in table:
+            other["pixel_size"] = table["pixel_size"] * factor
+        return other
+
+    decibel = values["snr_db"] + 20 * math.log10(factor)
+    groups = [own(group) for group in values.get("groups", ())]
+    return own(values) | {"snr_db": decibel, "groups": groups}
 
 
 def run_job(job: Job, work: Path) -> Record:
     """Train, refine, assign and score one run; return its line."""
-    run, data = work / "runs" / job.name, work / "data" / job.data
+    run, data = work / "runs" / job.name, work / "data" / f"{job.data}-{job.size}"
     particles, others = data / "data/particles.star", data / "others"
     threads = ["--threads", str(job.threads)]
     about, minutes = machine("cpu"), {}
@@ -217,30 +271,47 @@ def single_particles(others: Path, assigned: Path, threads: int) -> list[str]:
 
 
 def table(records: Sequence[Record]) -> list[str]:
-    """Write a Markdown table, a row for each run and stage."""
-    head = ["set", "views", "seed", "stage", "rank correlation", "reached"]
+    """Write a Markdown table, a row for each set and stage: medians of the seeds."""
+    head = ["set", "box", "views", "seeds", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
     head += ["shares of thirds or states, %", "occupancy"]
     lines = [_row(head), _row(["---"] * len(head))]
+    alike: dict[str, list[Record]] = {}
     for record in records:
-        job = record["settings"]
+        job = {k: v for k, v in record["settings"].items() if k != "seed"}
+        alike.setdefault(json.dumps(job), []).append(record)
+    for group in alike.values():
+        job = group[0]["settings"]
+        seeds = ", ".join(str(record["settings"]["seed"]) for record in group)
         for stage in ("trained", "refined"):
-            own = record[stage]
-            reached = zip(own["from"], own["to"], strict=True)
-            cells = [job["data"], job["views"], str(job["seed"]), stage]
-            cells += [_list(own["rank"], 2)]
-            cells += [", ".join(f"{low:.0f} to {high:.0f}" for low, high in reached)]
-            cells += [_list(own["area"], 2), _list(own["angstrom"], 1)]
-            cells += [_list(own["mean map"], 2), f"{own['difference']:.2f}"]
-            few = own["shares"] if len(own["shares"]) <= FEW else []
-            cells += [_list([100 * share for share in few], 0)]
-            cells += [_list([own["occupancy"]], 2)]
+            own = [record[stage] for record in group]
+            cells = [job["data"], job["size"], job["views"], seeds, stage]
+            ends = (_list([run[end] for run in own], 0) for end in ("from", "to"))
+            cells += [_list([[abs(x) for x in run["rank"]] for run in own], 2)]
+            cells += [" to ".join(ends)]
+            cells += [_list([run["area"] for run in own], 2)]
+            cells += [_list([run["angstrom"] for run in own], 1)]
+            cells += [_list([run["mean map"] for run in own], 2)]
+            cells += [_list([[run["difference"]] for run in own], 2)]
+            few = len(own[0]["shares"]) <= FEW
+            shares = [[100 * x for x in run["shares"]] if few else [] for run in own]
+            cells += [_list(shares, 0)]
+            cells += [_list([[run["occupancy"]] for run in own], 2)]
             lines.append(_row(cells))
     return lines
 
 
-def _list(values: Sequence[float | None], digits: int) -> str:
-    return " / ".join("-" if x is None else f"{x:.{digits}f}" for x in values)
+def _list(runs: Sequence[Sequence[float | None]], digits: int) -> str:
+    """Median of each place over the runs, and the range where there is one."""
+    return " / ".join(_spread(place, digits) for place in zip(*runs, strict=True))
+
+
+def _spread(values: Sequence[float | None], digits: int) -> str:
+    known = [x for x in values if x is not None]
+    if not known:
+        return "-"
+    low, middle, high = (f"{x(known):.{digits}f}" for x in (min, median, max))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def _row(cells: Sequence[str]) -> str:

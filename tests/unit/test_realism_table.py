@@ -109,7 +109,45 @@ def test_the_table_has_a_row_for_each_stage(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[-1] == (
-        "| all | learned | 0 | refined | -0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
+        "| all | box32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
         "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - |"
     )
     assert len(commands.given) == 7
+
+
+def test_seeds_share_a_row_of_medians_and_ranges(
+    tmp_path: Path,
+    commands: Commands,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranks = iter([-0.97, 0.91, 0.95, 0.95, -0.99, 0.93])
+    plain = scores()
+
+    def of_a_run() -> dict[str, Any]:
+        plain["own_frames"]["order"]["rank_correlation"] = [next(ranks)]
+        return plain
+
+    monkeypatch.setitem(globals(), "scores", of_a_run)
+    realism.main([*ASKED, "-o", str(tmp_path), "--seeds", "0", "1", "2"])
+    trained, refined = capsys.readouterr().out.splitlines()[2:]
+    assert "| 0, 1, 2 | trained | 0.97 (0.95 to 0.99) | 1 to 18 |" in trained
+    assert "| 0, 1, 2 | refined | 0.93 (0.91 to 0.95) |" in refined
+
+
+def test_half_the_box_keeps_the_field_and_the_noise_of_a_frequency(
+    tmp_path: Path, commands: Commands
+) -> None:
+    realism.main([*ASKED, "-o", str(tmp_path), "--half"])
+    simulated = [c for c in commands.given if c[0] == "simulate"]
+    config = Path(simulated[0][simulated[0].index("--config") + 1])
+    made = build(SimulationConfig, read_toml(config))
+    full = BENCHMARKS.parent / "configs" / "realism-all.toml"
+    asked = build(SimulationConfig, read_toml(full))
+    assert made.box * made.pixel_size == asked.box * asked.pixel_size
+    assert (made.box, made.snr_db) == (16, pytest.approx(-10 + 6.02, abs=0.01))
+    boxes = [(group.box, group.pixel_size) for group in made.groups]
+    assert boxes == [(None, None), (20, 8.0), (24, 7.0)]
+    assert made.groups[1].noise_factor == asked.groups[1].noise_factor
+    assert "50000" in simulated[0]
+    assert any("all-box16" in " ".join(c) for c in commands.given if c[0] == "train")
