@@ -6,7 +6,6 @@ from multicryogan.likelihood.marginal import (
     ImageLaw,
     PosePosterior,
     Score,
-    marginal_log_likelihood,
     mean_score,
     pose_posterior,
 )
@@ -23,7 +22,6 @@ __all__ = [
     "PosePosterior",
     "PoseTree",
     "Score",
-    "marginal_log_likelihood",
     "mean_score",
     "place",
     "pose_posterior",

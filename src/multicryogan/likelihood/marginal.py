@@ -96,39 +96,6 @@ class PosePosterior:
         )
 
 
-def log_mean_exp(values: Tensor) -> Tensor:
-    """(B,) log of the mean of exp(values) over the columns of (B, V)."""
-    return values.logsumexp(1) - math.log(values.shape[1])
-
-
-def marginal_log_likelihood(
-    images: Tensor,
-    optics: CTFParams | None,
-    volumes: Tensor,
-    rotations: Tensor,
-    law: ImageLaw,
-    *,
-    scores_at_once: int = SCORES_AT_ONCE,
-) -> Tensor:
-    """Compute log mean over volumes and poses of p(y | pose, volume) / p(y | noise).
-
-    Args:
-        images: As the other arguments, see `pose_posterior`.
-        optics: Fields (B,); None: no CTF.
-        volumes: (V, D, D, D) equally likely conformations.
-        rotations: (M, 3, 3) equally likely poses A, r_image = A r_volume.
-        law: Of the images.
-        scores_at_once: Pairs of image and pose in memory.
-
-    Returns:
-        (B,) nats.
-    """
-    found = pose_posterior(
-        images, optics, volumes, rotations, law, scores_at_once=scores_at_once
-    )
-    return log_mean_exp(found.log_mean)
-
-
 @torch.no_grad()
 def pose_posterior(
     images: Tensor,

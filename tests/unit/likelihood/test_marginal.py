@@ -16,7 +16,6 @@ from multicryogan.imaging import (
 )
 from multicryogan.likelihood import (
     ImageLaw,
-    marginal_log_likelihood,
     mean_score,
     pose_posterior,
 )
@@ -143,6 +142,18 @@ def test_ratio_averages_to_one_over_images_of_noise() -> None:
     assert ratio.mean().item() == pytest.approx(1, abs=4 * error)
 
 
+def evidence(
+    images: Tensor,
+    optics: CTFParams | None,
+    volumes: Tensor,
+    rotations: Tensor,
+    law: ImageLaw,
+) -> Tensor:
+    """(B,) nats, of volumes that are equally likely."""
+    each = pose_posterior(images, optics, volumes, rotations, law).log_mean
+    return each.logsumexp(1) - math.log(len(volumes))
+
+
 def test_poses_and_volumes_are_averaged() -> None:
     volumes = torch.stack((particle(16), particle(16, "others")))
     images, optics = white((5, 16, 16)), astigmatic(5)
@@ -154,7 +165,7 @@ def test_poses_and_volumes_are_averaged() -> None:
             for r in poses(7)
         ]
     )
-    found = marginal_log_likelihood(images, optics, volumes, poses(7), law)
+    found = evidence(images, optics, volumes, poses(7), law)
     torch.testing.assert_close(found, single.exp().mean(0).log())
 
 
@@ -208,7 +219,7 @@ def test_nothing_is_known_of_poses_by_an_empty_volume() -> None:
 def test_log_ratios_of_hundreds_neither_overflow_nor_vanish() -> None:
     volume, rotation = particle(16), poses(1)
     clean = project(volume[None], rotation[None])[0].float()
-    found = marginal_log_likelihood(
+    found = evidence(
         torch.cat((clean, -clean)),
         None,
         volume[None].float(),
@@ -225,8 +236,8 @@ def test_grey_level_of_an_image_plays_no_part() -> None:
     arguments = (None, particle(16)[None], poses(3), law)
     images = white((4, 16, 16))
     torch.testing.assert_close(
-        marginal_log_likelihood(images + 7, *arguments),
-        marginal_log_likelihood(images, *arguments),
+        evidence(images + 7, *arguments),
+        evidence(images, *arguments),
     )
 
 
@@ -234,7 +245,7 @@ def test_an_empty_volume_scores_zero() -> None:
     empty = torch.zeros(3, 16, 16, 16)
     images, power = white((5, 16, 16)).float(), flat(16, 1.0).float()
     law = ImageLaw(power[None], PIXEL_SIZE, 8)
-    found = marginal_log_likelihood(images, None, empty, super_fibonacci(1500), law)
+    found = evidence(images, None, empty, super_fibonacci(1500), law)
     torch.testing.assert_close(found, torch.zeros(5))
 
 
@@ -265,7 +276,7 @@ def test_the_true_volume_scores_highest(
         "empty": 0 * truth,
     }[rival]
     true, false = (
-        marginal_log_likelihood(
+        evidence(
             images.float(),
             optics.to(torch.float32),
             volume[None].float(),
