@@ -19,6 +19,7 @@ from multicryogan.inference.refinement import Refinement
 from multicryogan.io import ImageGrid
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
+from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -65,9 +66,12 @@ class Known(Generator):
         self.volumes = torch.nn.Parameter(volumes)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Pick a volume: (V, 1) to (V, D, D, D)."""
-        place = (latent[:, 0] * len(self.volumes)).long()
-        return self.volumes[place.clamp(max=len(self.volumes) - 1)]
+        """Pick a volume of a grid: (V, d) to (V, D, D, D)."""
+        dimensions = latent.shape[1]
+        steps = round(len(self.volumes) ** (1 / dimensions))
+        place = LatentPrior("uniform", dimensions).cell(latent, steps)
+        picked: Tensor = self.volumes[place]
+        return picked
 
     def resized(self, box: int) -> Generator:
         """Refuse."""

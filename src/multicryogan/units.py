@@ -8,6 +8,12 @@ from torch import Tensor
 ANGSTROM_PER_MM = 1e7
 ANGSTROM_PER_MICROMETRE = 1e4
 VOLT_PER_KV = 1e3
+SAME_LENGTH = 0.01  # relative difference of fields of view and pixels that is rounding
+
+
+def is_same_length(first: float, second: float) -> bool:
+    """Tell whether two fields of view, or two pixels, differ by rounding alone."""
+    return abs(first - second) <= SAME_LENGTH * second
 
 
 def electron_wavelength_angstrom(voltage_kv: Tensor) -> Tensor:

@@ -146,11 +146,12 @@ def compare_with_truth(
     from multicryogan.synthetic import read_truth
     from multicryogan.training.mismatch import measure_mismatch
     from multicryogan.training.schedule import Schedule
+    from multicryogan.units import is_same_length
 
     truth = read_truth(folder)
     field = stack.field_angstrom
     true_field = truth.maps.shape[-1] * truth.voxel_size
-    if abs(field - true_field) > 0.01 * true_field:
+    if not is_same_length(field, true_field):
         raise InputError(
             f"images of {stack.path} span {field:.1f} Å, maps of {folder} "
             f"{true_field:.1f} Å; give the truth of these particles"

@@ -59,13 +59,14 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     from multicryogan.report.maps import plot_conformations
     from multicryogan.report.plane import plot_plane
     from multicryogan.synthetic import read_truth
+    from multicryogan.units import is_same_length
 
     series = read_series(run)
     truth = read_truth(truth_folder)
     box = truth.maps.shape[-1]
     field = series.volumes.shape[-1] * series.voxel_size
     true_field = box * truth.voxel_size
-    if abs(field - true_field) > 0.01 * true_field:
+    if not is_same_length(field, true_field):
         raise InputError(
             f"maps of {run} span {field:.1f} Å, those of {truth_folder} "
             f"{true_field:.1f} Å; give the truth of the data that the run was made from"

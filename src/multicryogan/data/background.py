@@ -12,11 +12,10 @@ from torch import Tensor
 
 from multicryogan.data.preprocess import Preprocessing, read_working
 from multicryogan.errors import InputError
-from multicryogan.io import ParticleStack
+from multicryogan.io import GROUP_COLUMNS, ParticleStack
+from multicryogan.units import SAME_LENGTH
 
 MICROGRAPHS = ("rlnMicrographName", "location/micrograph_path")
-GROUPS = ("rlnOpticsGroup", "ctf/exp_group_id")
-SPREAD = 0.01  # relative difference of pixel sizes and fields that does not matter
 Codes = NDArray[np.int64]
 
 
@@ -91,7 +90,7 @@ def open_background(stack: ParticleStack, path: str | Path) -> Background:
         )
     patches = stack.beside(path)
     patches.check_files()
-    groups = _shared_codes(stack, patches, GROUPS)
+    groups = _shared_codes(stack, patches, GROUP_COLUMNS)
     if groups is None:
         groups = np.zeros(len(stack), np.int64), np.zeros(len(patches), np.int64)
     named = _shared_codes(stack, patches, MICROGRAPHS)
@@ -137,7 +136,7 @@ def _check_pools(stack: ParticleStack, background: Background) -> None:
     if not len(lacking):
         return
     row = int(lacking[0])
-    name = next(name for name in GROUPS if name in stack.table.columns)
+    name = next(name for name in GROUP_COLUMNS if name in stack.table.columns)
     raise InputError(
         f"{background.stack.path} has no patch of {name} "
         f"{stack.table[name].iloc[row]}, nor of the micrograph, for {len(lacking):,} "
@@ -149,13 +148,13 @@ def _check_sampling(stack: ParticleStack, background: Background) -> None:
     """Refuse patches that are smaller or have other pixels than the particles."""
     patches, field = background.stack, stack.field_angstrom
     least = patches.field_angstrom
-    if least < (1 - SPREAD) * field:
+    if least < (1 - SAME_LENGTH) * field:
         raise InputError(
             f"patches of {patches.path} span {least:.1f} Å, the particles {field:.1f} "
             "Å; extract them with the box of the particles"
         )
     theirs, ours = patches.pixel_sizes[background.share_out()], stack.pixel_sizes
-    other = np.flatnonzero(np.abs(theirs / ours - 1) > SPREAD)
+    other = np.flatnonzero(np.abs(theirs / ours - 1) > SAME_LENGTH)
     if len(other):
         row = int(other[0])
         raise InputError(

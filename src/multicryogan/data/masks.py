@@ -10,8 +10,7 @@ from multicryogan.errors import InputError
 from multicryogan.imaging import resampled_mask, symmetric_mask
 from multicryogan.io import read_volume
 from multicryogan.networks.blocks import soft_sphere
-
-SAME_FIELD = 0.01  # difference, of a field of view, that is rounding
+from multicryogan.units import is_same_length
 
 
 def read_mask(
@@ -38,7 +37,7 @@ def read_mask(
     """
     mask = read_volume(path)
     side = mask.values.shape[-1] * mask.voxel_size
-    if abs(side - map_angstrom) > SAME_FIELD * map_angstrom:
+    if not is_same_length(side, map_angstrom):
         raise InputError(
             f"the mask {path} spans {side:.1f} Å, the map that it belongs to "
             f"{map_angstrom:.1f} Å; draw it on that map, or correct its voxel size"

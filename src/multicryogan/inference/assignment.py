@@ -22,6 +22,7 @@ from multicryogan.priors import LatentPrior
 from multicryogan.rng import Shard
 from multicryogan.training import open_stage
 from multicryogan.training.build import has_frame
+from multicryogan.units import is_same_length
 
 MOST = 400  # conformations
 LINE, PLANE = 21, 121  # of one dimension, and of more, when not told
@@ -93,7 +94,7 @@ def check_particles(stack: ParticleStack, box: int, voxel_size: float) -> None:
         InputError: They have another field of view, or fewer pixels.
     """
     field, own, least = box * voxel_size, stack.field_angstrom, stack.least_box
-    if abs(field - own) > 0.01 * field or least < box:
+    if not is_same_length(own, field) or least < box:
         raise InputError(
             f"{stack.path}: images of {least} pixels span {own:.1f} Å, the maps of "
             f"{box} voxels span {field:.1f} Å; give the particles that the run was "

@@ -28,9 +28,9 @@ from multicryogan.inference import latent_grid, load_manifold, refine, refine_ru
 from multicryogan.inference.refine import WEIGHTS, Refined
 from multicryogan.io import read_particles
 from multicryogan.likelihood.poses import PoseTree
-from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
 from multicryogan.synthetic import read_truth, simulate
+from refinement_data import Known
 
 BOX, VOXEL_SIZE, IMAGES = 12, 13.0, 500
 TABLE = np.array([[8.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
@@ -42,28 +42,6 @@ CONFIG = run_config(
     {"data": {"box": BOX}, "latent": {"kind": "uniform", "dimensions": 2}}
 )
 SETTINGS = RefineConfig(iterations=2, conformations=3, components=4, start_shell=4)
-
-
-class Plane(Generator):
-    """The true maps, on a grid of latents."""
-
-    def __init__(self, maps: Tensor) -> None:
-        """Take (9, D, D, D) maps."""
-        super().__init__(maps.shape[-1])
-        self.maps = torch.nn.Parameter(maps)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Pick maps: (V, 2) to (V, D, D, D)."""
-        volumes: Tensor = self.maps[LatentPrior("uniform", 2).cell(latent, 3)]
-        return volumes
-
-    def resized(self, box: int) -> Generator:
-        """Refuse."""
-        raise NotImplementedError
-
-    def voxels(self) -> list[torch.nn.Parameter]:
-        """Return nothing."""
-        return []
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +62,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def generator(data: Path) -> Plane:
-    return Plane(read_truth(data).maps)
+def generator(data: Path) -> Known:
+    return Known(read_truth(data).maps)
 
 
 @pytest.fixture(scope="module")
 def refined(
-    data: Path, generator: Plane, tmp_path_factory: pytest.TempPathFactory
+    data: Path, generator: Known, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Refined]:
     folder = tmp_path_factory.mktemp("refined")
     stack = read_particles(data / "particles.star")
@@ -117,7 +95,7 @@ def occupancy(folder: Path, data: Path, output: Path) -> dict[str, float]:
 
 def test_a_run_of_two_dimensions_is_evaluated(
     data: Path,
-    generator: Plane,
+    generator: Known,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -32,40 +32,18 @@ from multicryogan.inference import (
 )
 from multicryogan.io import ParticleStack, read_particles, read_star
 from multicryogan.likelihood import Manifold, PoseTree
-from multicryogan.networks import Generator
 from multicryogan.rng import stream
 from multicryogan.rotations import (
     geodesic_distance_deg,
     random_rotations,
 )
 from multicryogan.synthetic import Truth, read_truth, simulate
+from refinement_data import Known
 
 BOX, IMAGES = 16, 120
 TREE = PoseTree()
 LEVEL = assigned_level(TREE, BOX // 2 - 1)
 CONFIG = run_config({"data": {"box": BOX}})
-
-
-class Known(Generator):
-    """The true states of a molecule, as a generator would make them."""
-
-    def __init__(self, states: Tensor) -> None:
-        super().__init__(states.shape[-1])
-        self.register_buffer("states", states)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Pick a state: (V, 1) to (V, D, D, D)."""
-        states = self.get_buffer("states")
-        place = (latent[:, 0] * len(states)).long().clamp(max=len(states) - 1)
-        return states[place]
-
-    def resized(self, box: int) -> Generator:
-        """Refuse."""
-        raise NotImplementedError
-
-    def voxels(self) -> list[torch.nn.Parameter]:
-        """Return nothing."""
-        return []
 
 
 @pytest.fixture(scope="module")
