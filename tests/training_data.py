@@ -23,6 +23,7 @@ SIGMA_PX = 1.5
 
 TINY: dict[str, Any] = {
     "data": {"box": 32, "contrast": "white"},
+    "imaging": {"contrast_spread": 0.0},  # no laws to learn, unless a test asks
     "generator": {"components": 2, "hidden": 8, "channels": 2},
     "discriminator": {
         "templates": 4,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -32,7 +33,13 @@ from training_data import tiny_config, tiny_stack
 BOX, PIXEL_SIZE, IMAGES = 16, 5.0, 200
 CONE = math.cos(math.radians(30))
 POWER = 1.0  # of the noise: poses are plain
-LEARNED = {"imaging": {"views": "learned", "shift_sigma_angstrom": 4.0}}
+LEARNED = {
+    "imaging": {
+        "views": "learned",
+        "shift_sigma_angstrom": 4.0,
+        "contrast_spread": 0.1,
+    }
+}
 
 
 def still(latent: Tensor) -> Tensor:
@@ -102,13 +109,18 @@ def half_in_a_cone() -> ViewLaw:
     return ViewLaw(0.5 * cap / cap.sum() + 0.5 / CELLS)
 
 
-def smeared(latent: Tensor) -> Tensor:
-    """Bend the shape until it looks alike from many sides: (V, D, D, D)."""
+@lru_cache
+def bent() -> Tensor:
+    """(1, D, D, D) the mean of the shape in turns of up to 120 degrees."""
     rotation = super_fibonacci(500)
-    near = rotation[rotation.diagonal(dim1=1, dim2=2).sum(1) > 0]  # 120 degrees
+    near = rotation[rotation.diagonal(dim1=1, dim2=2).sum(1) > 0]
     shapes = still(torch.zeros(len(near), 1))
-    turned = move(shapes, near, torch.zeros(len(near), 3))
-    return turned.mean(0).expand(len(latent), -1, -1, -1)
+    return move(shapes, near, torch.zeros(len(near), 3)).mean(0, keepdim=True)
+
+
+def smeared(latent: Tensor) -> Tensor:
+    """Make a shape that looks alike from many sides: (V, D, D, D)."""
+    return bent().expand(len(latent), -1, -1, -1)
 
 
 def in_cone(laws: Laws) -> float:
@@ -216,6 +228,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Learn from few images, which say little."""
     monkeypatch.setattr("multicryogan.training.laws.IMAGES", 4)
     monkeypatch.setattr("multicryogan.training.laws.RIGID_IMAGES", 4)
+    monkeypatch.setattr("multicryogan.training.laws.RIGID", (5,))
 
 
 def trainer_in(folder: Path, data: Path) -> Trainer:

@@ -35,7 +35,6 @@ NOISE = torch.full((BOX // 2 + 1,), 0.09 / 4)  # white at 32 pixels, values kept
 SETTINGS = tiny_config(
     {
         "discriminator": {"templates": 32},
-        "imaging": {"contrast_spread": 0.0},
         "train": {"volumes_per_batch": 8, "poses_per_volume": 16},
     }
 )
