@@ -72,9 +72,9 @@ class Size:
     iterations: int  # of refine, at most
 
     @property
-    def name(self) -> str:
-        """Box that the sets have then."""
-        return f"box{BOX // self.factor}"
+    def box(self) -> int:
+        """That the sets have then."""
+        return BOX // self.factor
 
 
 BOX = 32  # of the configs
@@ -87,7 +87,7 @@ class Job:
     """One run: all that its result depends on, commit and machine apart."""
 
     data: str
-    size: str
+    box: int
     seed: int
     images: int  # seen in training
     iterations: int  # of refine
@@ -98,7 +98,7 @@ class Job:
     def name(self) -> str:
         """Folder of the run; other settings never meet in it."""
         return (
-            f"{self.data}-{self.size}-{self.views}-{self.images}images-"
+            f"{self.data}-box{self.box}-{self.views}-{self.images}images-"
             f"{self.iterations}iterations-seed{self.seed}"
         )
 
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = [
         Job(
             data,
-            size.name,
+            size.box,
             seed,
             options.images or size.images,
             options.iterations or size.iterations,
@@ -159,7 +159,7 @@ def make_data(name: str, size: Size, options: argparse.Namespace, folder: Path) 
     """Simulate the particles of a set and the others, if they are not there yet."""
     stem = "paper-continuous" if name == "clean" else f"realism-{name}"
     config = ROOT / "configs" / f"{stem}.toml"
-    own = folder / f"{name}-{size.name}"
+    own = folder / f"{name}-box{size.box}"
     if size.factor > 1:
         own.mkdir(parents=True, exist_ok=True)
         values = coarser(read_toml(config), size.factor)
@@ -193,7 +193,7 @@ def coarser(values: dict[str, Any], factor: int) -> dict[str, Any]:
 
 def run_job(job: Job, work: Path) -> Record:
     """Train, refine, assign and score one run; return its line."""
-    run, data = work / "runs" / job.name, work / "data" / f"{job.data}-{job.size}"
+    run, data = work / "runs" / job.name, work / "data" / f"{job.data}-box{job.box}"
     particles, others = data / "data/particles.star", data / "others"
     threads = ["--threads", str(job.threads)]
     about, minutes = machine("cpu"), {}
@@ -202,6 +202,7 @@ def run_job(job: Job, work: Path) -> Record:
     )
     train = ["train", str(particles), "--images", str(job.images), *SETS[job.data]]
     train += ["--seed", str(job.seed), "--imaging.views", job.views, *threads]
+    train += ["--data.box", str(job.box)]
     minutes["train"] = step(train, trained)
     refine = ["refine", str(trained), str(particles), "--views", job.views, *threads]
     refine += ["--iterations", str(job.iterations), "--seed", str(job.seed)]
@@ -285,7 +286,7 @@ def table(records: Sequence[Record]) -> list[str]:
         seeds = ", ".join(str(record["settings"]["seed"]) for record in group)
         for stage in ("trained", "refined"):
             own = [record[stage] for record in group]
-            cells = [job["data"], job["size"], job["views"], seeds, stage]
+            cells = [job["data"], str(job["box"]), job["views"], seeds, stage]
             ends = (_list([run[end] for run in own], 0) for end in ("from", "to"))
             cells += [_list([[abs(x) for x in run["rank"]] for run in own], 2)]
             cells += [" to ".join(ends)]

@@ -109,7 +109,7 @@ def test_the_table_has_a_row_for_each_stage(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[-1] == (
-        "| all | box32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
+        "| all | 32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
         "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - |"
     )
     assert len(commands.given) == 7
@@ -150,4 +150,6 @@ def test_half_the_box_keeps_the_field_and_the_noise_of_a_frequency(
     assert boxes == [(None, None), (20, 8.0), (24, 7.0)]
     assert made.groups[1].noise_factor == asked.groups[1].noise_factor
     assert "50000" in simulated[0]
-    assert any("all-box16" in " ".join(c) for c in commands.given if c[0] == "train")
+    trained = next(" ".join(c) for c in commands.given if c[0] == "train")
+    assert "all-box16/data/particles.star" in trained
+    assert "--data.box 16" in trained
