@@ -23,10 +23,17 @@ def optics_groups(stack: ParticleStack) -> NDArray[np.int64]:
 
 
 def group_names(stack: ParticleStack) -> list[str]:
-    """Name the groups of `optics_groups`, in order, as the file does."""
+    """Name the groups of `optics_groups`, in order, as the file does.
+
+    Images of one name and several boxes are as many groups: their boxes tell them.
+    """
     names, named = _names(stack)
     first = np.unique(optics_groups(stack), return_index=True)[1]
-    return [names[number] for number in named[first]]
+    found = [names[number] for number in named[first]]
+    if len(set(found)) == len(found):
+        return found
+    boxes = stack.boxes[first]
+    return [f"{name} ({box} pixels)" for name, box in zip(found, boxes, strict=True)]
 
 
 def describe_groups(stack: ParticleStack, optics: CTFParams) -> list[tuple[str, str]]:

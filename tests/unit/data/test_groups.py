@@ -90,6 +90,13 @@ def test_groups_are_numbered_and_named_as_in_the_file(tmp_path: Path) -> None:
     assert group_names(stack) == ["2", "4"]
 
 
+def test_groups_of_one_name_are_told_by_their_boxes(tmp_path: Path) -> None:
+    write_stack(tmp_path / "larger.mrcs", ball_images(1, 40), 4.0)
+    names = ["000001@particles.mrcs", "000001@larger.mrcs"]
+    path = write_particles(tmp_path, ball_images(2), rlnImageName=names)
+    assert group_names(read_particles(path)) == ["1 (32 pixels)", "1 (40 pixels)"]
+
+
 @pytest.mark.parametrize(("box", "new"), [(32, 16), (33, 16), (40, 17), (33, 21)])
 def test_the_matrix_is_the_fourier_crop(box: int, new: int) -> None:
     image = torch.randn(box, box, generator=stream(0, "test/image"))
