@@ -14,8 +14,9 @@ PLAYERS = ("generator", "average", "discriminator")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """Particles and settings of all runs in this file."""
-    return Workplace(tmp_path_factory.mktemp("place"))
+    """Particles and settings of all runs in this file, with laws to learn."""
+    laws = {"imaging": {"contrast_spread": 0.1}}
+    return Workplace(tmp_path_factory.mktemp("place"), laws)
 
 
 @pytest.fixture(scope="module")
