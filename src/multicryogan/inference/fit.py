@@ -181,5 +181,5 @@ def _with_mean(manifold: Manifold) -> Manifold:
         torch.cat((manifold.latents, weights[None] @ manifold.latents)),
         torch.cat((weights, weights.mean()[None])),
     )
-    seen = torch.cat((views, (weights.to(views) @ views)[None]))
+    seen = torch.cat((views, manifold.views.mean(weights)[None]))
     return both.seen_from(ViewLaw(seen)).of_contrasts(manifold.contrast_spread)

@@ -59,9 +59,7 @@ class Examination:
             images: (B, D, D) raw images.
             optics: (B,) theirs, if any.
         """
-        factors = ImageFactors.of(images, optics, self.law)
-        chance = Chance(torch.arange(len(images), device=images.device), self.most)
-        cells = likely_cells(factors, self.manifold, self.tree, self.level, chance)
+        factors, cells = self._look(images, optics, torch.arange(len(images)))
         scorer = self._scorer(images.shape[-1])
         return search(cells, factors, scorer, self.tree).log_mean
 
@@ -86,7 +84,7 @@ class Examination:
         box = sampler.preprocessing.box
         scorer, parts, done = self._scorer(box), [], 0
         for some in torch.split(rows, max(1, BLOCK // box**2)):
-            images, cells = self._look(sampler, some)
+            images, cells = self._look(*sampler.take(some), some)
             found = search(cells, images, scorer, self.tree)
             placement = place(found, self.manifold.latents, self.manifold.weights)
             if sums is not None:
@@ -101,7 +99,7 @@ class Examination:
         """Count what the images of rows (N,) say of conformation, view and shift."""
         counts = Counts.empty(self.manifold)
         scorer = self._scorer(sampler.preprocessing.box)
-        images, cells = self._look(sampler, rows)
+        images, cells = self._look(*sampler.take(rows), rows)
         found = search(cells, images, scorer, self.tree)
         placement = place(found, self.manifold.latents, self.manifold.weights)
         parts = weigh(counts, cells, images, scorer, self.tree, found, placement)
@@ -109,12 +107,14 @@ class Examination:
             deque(weighed, maxlen=0)
         return counts
 
-    def _look(self, sampler: ImageSampler, rows: Tensor) -> tuple[ImageFactors, Cells]:
-        """Read images (N,), and find the cells that may hold them."""
-        images = ImageFactors.of(*sampler.take(rows), self.law)
-        chance = Chance(rows.to(images.linear.device), self.most)
-        return images, likely_cells(
-            images, self.manifold, self.tree, self.level, chance
+    def _look(
+        self, images: Tensor, optics: CTFParams | None, rows: Tensor
+    ) -> tuple[ImageFactors, Cells]:
+        """Find the cells that may hold images (N, D, D); rows (N,) number them."""
+        factors = ImageFactors.of(images, optics, self.law)
+        chance = Chance(rows.to(factors.linear.device), self.most)
+        return factors, likely_cells(
+            factors, self.manifold, self.tree, self.level, chance
         )
 
     def _scorer(self, box: int) -> Scorer:
