@@ -53,10 +53,8 @@ from multicryogan.io import read_particles, read_volume
 from multicryogan.likelihood import (
     CLOSE,
     Examination,
-    ImageLaw,
     Manifold,
     Placement,
-    PoseTree,
 )
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import geodesic_distance_deg
@@ -103,9 +101,7 @@ def search(data: Path, truth: Truth, images: int) -> Found:
     box = truth.maps.shape[-1]
     stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
     rows = torch.randperm(len(stack), generator=stream(0, "oracle"))[:images]
-    law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
-    sigma_px = truth.config.shift_sigma_angstrom / stage.pixel_size
-    tree = PoseTree().with_shifts(sigma_px, box)
+    law, tree = stage.law(), stage.poses(truth.config.shift_sigma_angstrom)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     maps, held = true_manifold(truth)
     if not truth.config.contrast_in_star:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,6 +28,14 @@ from multicryogan.rotations import random_rotations
 
 BOX, PIXEL_SIZE = 12, 5.0
 TREE = PoseTree(160)
+
+
+@contextmanager
+def few_poses() -> Iterator[None]:
+    """Search few poses in whatever a stage is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("multicryogan.training.stage.PoseTree", lambda: TREE)
+        yield
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ oracle = load_benchmark("oracle")
 
 @pytest.fixture(autouse=True)
 def fewer_poses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oracle, "PoseTree", lambda: PoseTree(1_152))
+    few = "multicryogan.training.stage.PoseTree"
+    monkeypatch.setattr(few, lambda: PoseTree(1_152))
 
 
 def report(folder: Path, law: LawConfig, snr_db: float) -> dict[str, str]:

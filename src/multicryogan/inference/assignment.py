@@ -13,7 +13,6 @@ from multicryogan.evaluation import align_neighbours
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood.expectation import Examination, Progress
 from multicryogan.likelihood.manifold import Manifold
-from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
 from multicryogan.likelihood.thinning import CLOSE
@@ -144,9 +143,7 @@ def assign(
     """
     box = manifold.basis.shape[-1]
     stage = open_stage(config, stack, sign, box, Shard(), device)
-    law = ImageLaw(stage.spectra.rim, stage.pixel_size, box // 2 - 1)
-    sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
-    tree = PoseTree().with_shifts(sigma_px, box)
+    law, tree = stage.law(), stage.poses(config.imaging.shift_sigma_angstrom)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     manifold = manifold.of_contrasts(config.imaging.contrast_spread)
     look = Examination(manifold.to(device), law, tree, finer, CLOSE)

@@ -160,7 +160,6 @@ def open_work(
 ) -> Refinement:
     """Divide the particles of a stage into halves, and set search and masks up."""
     stack, box = stage.sampler.stack, stage.sampler.preprocessing.box
-    sigma_px = config.imaging.shift_sigma_angstrom / stage.pixel_size
     symmetry = build_symmetry(config)
     solvent, focus = given_masks(settings, generator, symmetry, box, stage.pixel_size)
     device = stage.spectra.rim.device
@@ -170,7 +169,7 @@ def open_work(
         stage.pixel_size,
         split_rows(stack, stage.sampler.held_out(), config.train.seed),
         settings,
-        PoseTree().with_shifts(sigma_px, box),
+        stage.poses(config.imaging.shift_sigma_angstrom),
         symmetry,
         None if solvent is None else solvent.to(device),
         None if focus is None else focus.to(device),

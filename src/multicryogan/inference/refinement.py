@@ -20,7 +20,7 @@ from torch import Tensor
 
 from multicryogan.config import RefineConfig
 from multicryogan.data.sampler import ImageSampler
-from multicryogan.fourier import frequency_radius, shell_index, shell_mean
+from multicryogan.fourier import frequency_radius, shell_index
 from multicryogan.imaging import ASYMMETRIC, Symmetry, symmetric_mask
 from multicryogan.inference.masks import Masks, molecule, sphere
 from multicryogan.inference.spacing import follow
@@ -109,7 +109,7 @@ class Refinement:
     @property
     def last_shell(self) -> int:
         """Shell that refinement ends with."""
-        return self.box // 2 - 1
+        return self.box // 2
 
     def begin(self, manifold: Manifold) -> State:
         """Low-pass a start and give it to both halves."""
@@ -204,9 +204,9 @@ class Refinement:
         # box, would.
         volumes = from_spectrum(estimate.spectrum)
         volumes = self.symmetry.impose(self.masks(volumes).levelled(volumes))
-        radius = frequency_radius(self.box, 3, like=volumes)
-        seen = (radius > 0) & (radius <= modes.radius)
-        return dataclasses.replace(estimate, spectrum=to_spectrum(volumes) * seen)
+        spectrum = to_spectrum(volumes) * estimate.seen
+        spectrum[:, 0, 0, 0] = 0  # the level again, which images do not show
+        return dataclasses.replace(estimate, spectrum=spectrum)
 
     def _refitted(self, state: State, counts: Counts) -> PoseTree:
         """Fit the width of the shifts to both halves."""
@@ -250,11 +250,9 @@ def shared_power(estimates: list[Estimate]) -> tuple[Tensor, Tensor]:
         (C, D//2+1) power per voxel, not negative, and (C, D//2+1) correlation.
     """
     first, second = (estimate.spectrum for estimate in estimates)
-    box = first.shape[1]
-    cross = shell_mean((first * second.conj()).real, box, 3)
-    own = [
-        shell_mean(x.real.square() + x.imag.square(), box, 3) for x in (first, second)
-    ]
+    mean = estimates[0].shell_mean
+    cross = mean((first * second.conj()).real)
+    own = [mean(x.real.square() + x.imag.square()) for x in (first, second)]
     size = (own[0] * own[1]).sqrt()
     correlation = torch.where(size > 0, cross / size.clamp(min=1e-30), 0)
     return cross.clamp(min=0), correlation
@@ -283,5 +281,5 @@ def weighed(estimate: Estimate, power: Tensor, masks: Masks) -> Tensor:
     volumes = masks.keep(from_spectrum(estimate.spectrum))
     root = masks.kept_noise(len(volumes)).sqrt()
     precision = estimate.precision / (root[:, None] * root)
-    inside = Estimate(to_spectrum(volumes), precision)
+    inside = Estimate(to_spectrum(volumes), precision, estimate.reach)
     return masks.confine(masks.levelled(regularise(inside, power)))

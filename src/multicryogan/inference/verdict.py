@@ -13,7 +13,7 @@ from multicryogan.data.optics import group_names
 from multicryogan.fourier import resize_density
 from multicryogan.inference.fit import measure_fit
 from multicryogan.io import ParticleStack, whole_file
-from multicryogan.likelihood import Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.likelihood import Examination, Manifold
 from multicryogan.priors import ViewLaw
 from multicryogan.rng import Shard, stream
 from multicryogan.simulator import VIEW_STEPS
@@ -72,12 +72,8 @@ def write_verdict(run: Path, stack: ParticleStack, sign: int) -> str:
     if views is not None:
         cell = prior.cell(latent, VIEW_STEPS).clamp(max=len(views.weights) - 1)
         manifold = manifold.seen_from(ViewLaw(views.weights[cell]))
-    sigma_px = imaging.shift_sigma_angstrom / stage.pixel_size
-    look = Examination(
-        manifold,
-        ImageLaw(stage.spectra.rim, stage.pixel_size, stage.box // 2 - 1),
-        PoseTree().with_shifts(sigma_px, stage.box),
-    )
+    poses = stage.poses(imaging.shift_sigma_angstrom)
+    look = Examination(manifold, stage.law(), poses)
     fit = measure_fit(look, stage.sampler.take(held_out), own, group_names(stack))
     verdict = "sound" if fit.is_sound else "unsound"
     facts = {"verdict": verdict, "moves": fit.moves, **asdict(fit)}

@@ -11,7 +11,8 @@ gradient and this ρ solves it; what ρ leaves out, the next iteration makes goo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -111,10 +112,27 @@ class Estimate:
     Attributes:
         spectrum: (C, D, D, D//2+1) complex transforms (rfftn, centre at the corner).
         precision: (D, D, D//2+1, C, C) ρ.
+        reach: Largest |k| in Fourier pixels that images were compared at.
     """
 
     spectrum: Tensor
     precision: Tensor
+    reach: float = math.inf
+
+    @property
+    def seen(self) -> Tensor:
+        """(D, D, D//2+1) modes within reach."""
+        radius = frequency_radius(self.spectrum.shape[1], 3, like=self.spectrum.real)
+        return radius <= self.reach
+
+    def shell_mean(self, values: Tensor) -> Tensor:
+        """(..., D//2+1) means of (..., D, D, D//2+1) over what images show.
+
+        The last shell is often seen in part. One that is not seen has the mean 0.
+        """
+        box, seen = self.spectrum.shape[1], self.seen.to(values)
+        share = shell_mean(seen, box, 3).clamp(min=1e-30)
+        return shell_mean(values * seen, box, 3) / share
 
 
 def maximise(manifold: Manifold, sums: Sums, modes: SliceModes) -> Estimate:
@@ -122,18 +140,17 @@ def maximise(manifold: Manifold, sums: Sums, modes: SliceModes) -> Estimate:
     box, slicer = modes.box, Slicer(modes)
     step = to_spectrum(slicer.transpose_table(sums.gradient)) / box**3
     precision = _full(sums.precision, manifold.pairs, box)
-    radius = frequency_radius(box, 3, like=step.real)
-    # Images do not show the mode of zero frequency.
-    seen = (radius > 0) & (radius <= modes.radius)
+    before = Estimate(to_spectrum(manifold.basis), precision, modes.radius)
+    seen = before.seen
+    seen[0, 0, 0] = False  # grey levels of images are arbitrary
     trace = precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)  # (C, D, D, H)
-    mean = shell_mean(trace, box, 3)
     shells = shell_index(box, 3, like=step.real).clamp(max=box // 2)
-    ridge = (RIDGE * mean[:, shells]).movedim(0, -1)
+    ridge = (RIDGE * before.shell_mean(trace)[:, shells]).movedim(0, -1)
     ridge = torch.where(seen[..., None], ridge, 1.0)
     system = precision + torch.diag_embed(ridge)
     right = step.movedim(0, -1)[..., None]
     solved = torch.linalg.solve(system.to(right), right)[..., 0].movedim(-1, 0)
-    return Estimate((to_spectrum(manifold.basis) + solved) * seen, precision)
+    return replace(before, spectrum=(before.spectrum + solved) * seen)
 
 
 def regularise(estimate: Estimate, power: Tensor) -> Tensor:
@@ -148,9 +165,10 @@ def regularise(estimate: Estimate, power: Tensor) -> Tensor:
     """
     box = estimate.spectrum.shape[1]
     shells = shell_index(box, 3, like=power).clamp(max=box // 2)
+    power = power[:, shells] * estimate.seen  # (C, D, D, H)
     # Where a few views show a voxel, T ρ is large and of low rank: 1 + T ρ may be
     # singular in single precision.
-    gain = power[:, shells].movedim(0, -1)[..., None] * estimate.precision.double()
+    gain = power.movedim(0, -1)[..., None] * estimate.precision.double()
     spectrum = torch.view_as_real(estimate.spectrum.movedim(0, -1).contiguous())
     system = torch.eye(len(power)).to(gain) + gain
     solved = torch.linalg.solve(system, gain @ spectrum.double()).contiguous()
@@ -161,11 +179,10 @@ def regularise(estimate: Estimate, power: Tensor) -> Tensor:
 
 def own_power(estimate: Estimate) -> Tensor:
     """(C, D//2+1) power of a maximum less that of its noise, 1 / ρ."""
-    box = estimate.spectrum.shape[1]
     power = estimate.spectrum.real.square() + estimate.spectrum.imag.square()
     precision = estimate.precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
-    noise = 1 / shell_mean(precision, box, 3).clamp(min=1e-30)
-    return (shell_mean(power, box, 3) - noise).clamp(min=0)
+    noise = 1 / estimate.shell_mean(precision).clamp(min=1e-30)
+    return (estimate.shell_mean(power) - noise).clamp(min=0)
 
 
 def from_spectrum(spectrum: Tensor) -> Tensor:

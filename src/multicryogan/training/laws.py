@@ -23,7 +23,7 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.io import ParticleStack
-from multicryogan.likelihood import CLOSE, Examination, ImageLaw, Manifold, PoseTree
+from multicryogan.likelihood import CLOSE, Examination, Manifold, PoseTree
 from multicryogan.likelihood.manifold import all_pairs
 from multicryogan.likelihood.maximisation import maximise, own_power, regularise
 from multicryogan.likelihood.weighing import Counts, contrast_spread
@@ -146,8 +146,7 @@ def learn(
     views = stage.simulator.imaging_prior.views
     if views is not None:
         manifold = manifold.seen_from(views)
-    last = min(HIGHEST, stage.box // 2 - 1)
-    look = _look(laws, stage, manifold, last)
+    look = _look(laws, stage, manifold, min(HIGHEST, stage.box // 2))
     rows = _rows(stage, IMAGES, stream(seed, "laws/rows", step=step))
     counts = look.count(stage.sampler, rows)
     joined = laws.joined(counts, look.tree, look.level, stage.pixel_size)
@@ -182,7 +181,7 @@ def find(
     manifold = manifold.of_contrasts(laws.contrast_spread)
     found = laws
     for number, shell in enumerate(RIGID):
-        look = _look(found, stage, manifold, min(shell, stage.box // 2 - 1))
+        look = _look(found, stage, manifold, min(shell, stage.box // 2))
         rows = _rows(stage, RIGID_IMAGES, stream(seed, "laws/rigid", step=number))
         sums = look.empty_sums(stage.box)
         look.place(stage.sampler, rows, sums)
@@ -208,11 +207,8 @@ def _grid(stage: Stage, generator: Callable[[Tensor], Tensor]) -> tuple[Tensor, 
 
 def _look(laws: Laws, stage: Stage, manifold: Manifold, shell: int) -> Examination:
     """Compare images with conformations up to a shell, over shifts as wide as known."""
-    tree = PoseTree().with_shifts(
-        laws.shift_sigma_angstrom / stage.pixel_size, stage.box
-    )
-    law = ImageLaw(stage.spectra.rim, stage.pixel_size, shell)
-    return Examination(manifold, law, tree, most=CLOSE)
+    poses = stage.poses(laws.shift_sigma_angstrom)
+    return Examination(manifold, stage.law(shell), poses, most=CLOSE)
 
 
 def _rows(stage: Stage, count: int, draws: torch.Generator) -> Tensor:

@@ -21,6 +21,7 @@ from multicryogan.data.view import View, Views, coloured
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
+from multicryogan.likelihood import ImageLaw, PoseTree
 from multicryogan.networks import Generator
 from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw, with_defocus_range
 from multicryogan.rng import Shard, stream
@@ -116,6 +117,15 @@ class Stage:
         )
         simulator = dataclasses.replace(self.simulator, imaging_prior=prior)
         return dataclasses.replace(self, simulator=simulator)
+
+    def law(self, shell: int | None = None) -> ImageLaw:
+        """Law of the images up to a shell; None: all modes below Nyquist."""
+        last = self.box // 2 if shell is None else shell
+        return ImageLaw(self.spectra.rim, self.pixel_size, last)
+
+    def poses(self, shift_sigma_angstrom: float) -> PoseTree:
+        """All poses, and shifts of this standard deviation along each axis."""
+        return PoseTree().with_shifts(shift_sigma_angstrom / self.pixel_size, self.box)
 
     def alone(self) -> Stage:
         """Copy this stage for one process that draws whole batches."""

@@ -24,19 +24,18 @@ from multicryogan.config import (
     SimulationConfig,
     run_config,
 )
-from multicryogan.inference import latent_grid, load_manifold, refine, refine_run
+from multicryogan.inference import latent_grid, load_manifold, refine_run
 from multicryogan.inference.refine import WEIGHTS, Refined
 from multicryogan.io import read_particles
-from multicryogan.likelihood.poses import PoseTree
 from multicryogan.priors import LatentPrior
 from multicryogan.synthetic import read_truth, simulate
-from refinement_data import Known
+from refinement_data import Known, few_poses
 
 BOX, VOXEL_SIZE, IMAGES = 12, 13.0, 500
 TABLE = np.array([[8.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
 MOTIONS = (
-    MotionConfig(chains=("A",), axis=(0, 1, 0), range_deg=(0, 50)),
-    MotionConfig(chains=("B",), axis=(0, 0, 1), range_deg=(0, 50)),
+    MotionConfig(chains=("A",), axis=(0, 1, 0), range_deg=(0, 30)),
+    MotionConfig(chains=("B",), axis=(0, 0, 1), range_deg=(0, 30)),
 )
 CONFIG = run_config(
     {"data": {"box": BOX}, "latent": {"kind": "uniform", "dimensions": 2}}
@@ -72,8 +71,7 @@ def refined(
 ) -> tuple[Path, Refined]:
     folder = tmp_path_factory.mktemp("refined")
     stack = read_particles(data / "particles.star")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refine, "PoseTree", lambda: PoseTree(160))
+    with few_poses():
         return folder, refine_run(
             generator, CONFIG, SETTINGS, stack, 1, folder, say=lambda line: None
         )

@@ -38,13 +38,12 @@ from multicryogan.inference.refine import (
 )
 from multicryogan.inference.refinement import State
 from multicryogan.io import ParticleStack, half_sets, read_particles
-from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.priors.views import CELLS, view_cells
 from multicryogan.rotations import euler_to_matrix
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import build_generator
-from refinement_data import Known
+from refinement_data import TREE, Known, few_poses
 
 BOX, VOXEL_SIZE, IMAGES, HELD_OUT = 12, 13.0, 120, 6
 CONFIG = run_config({"data": {"box": BOX}})
@@ -54,8 +53,7 @@ SETTINGS = RefineConfig(iterations=3, conformations=2, components=1, start_shell
 @pytest.fixture(autouse=True, scope="module")
 def small() -> Any:  # noqa: ANN401
     """Few poses, and some of few particles are held out."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refine, "PoseTree", lambda: PoseTree(160))
+    with few_poses(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("multicryogan.data.sampler.FEWEST", IMAGES)
         yield
 
@@ -492,8 +490,7 @@ def test_the_symmetry_of_the_run_is_that_of_the_maps(
     for volumes in (found.state.maxima, load_manifold(tmp_path)[0].volumes):
         torch.testing.assert_close(symmetrise(volumes, "D2"), volumes)
     # One of four poses that are alike need not be named: nothing moves.
-    tree = PoseTree(160)
-    poses = tree.count(tree.levels(found.last_shell)) / 4
+    poses = TREE.count(TREE.levels(found.last_shell)) / 4
     assert found.pose_nats == pytest.approx(math.log(poses))
 
 
@@ -574,9 +571,7 @@ class Work:
 def after(*records: tuple[int, float | None]) -> State:
     """State after iterations of these last shells and held-out likelihoods."""
     history = tuple({"shell": shell, "held_out": held} for shell, held in records)
-    return State(
-        len(records), 5, (), torch.zeros(0), torch.zeros(0), PoseTree(), history
-    )  # type: ignore[arg-type]
+    return State(len(records), 5, (), torch.zeros(0), torch.zeros(0), TREE, history)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,13 @@ from torch import Tensor
 from multicryogan.config import LawConfig, RefineConfig, SimulationConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours
-from multicryogan.inference import load_manifold, refine, refine_run
+from multicryogan.inference import load_manifold, refine_run
 from multicryogan.inference.masks import sphere
 from multicryogan.io import ParticleStack, read_particles, read_volume, write_volume
-from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.synthetic import read_truth, simulate
 from multicryogan.training.build import has_frame
-from refinement_data import Known
+from refinement_data import Known, few_poses
 
 BOX, VOXEL_SIZE, IMAGES = 12, 13.0, 40
 CONFIG = run_config({"data": {"box": BOX}})
@@ -30,8 +29,7 @@ SETTINGS = RefineConfig(iterations=1, conformations=2, components=1, start_shell
 @pytest.fixture(autouse=True, scope="module")
 def small() -> Any:  # noqa: ANN401
     """Few poses."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refine, "PoseTree", lambda: PoseTree(160))
+    with few_poses():
         yield
 
 

@@ -11,6 +11,7 @@ from evaluation_phantoms import grid_points
 from multicryogan.config import RefineConfig
 from multicryogan.evaluation import fsc
 from multicryogan.fourier import frequency_radius
+from multicryogan.imaging.projection import slice_modes
 from multicryogan.inference.masks import Masks, in_sphere, sphere
 from multicryogan.inference.refinement import (
     Refinement,
@@ -64,6 +65,20 @@ def test_noise_alone_has_no_correlation() -> None:
     assert (power >= 0).all()
     assert (power[correlation < 0] == 0).all()
     assert (correlation[:, 2:] < 0).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_is_seen_of_a_shell_has_the_power_of_all_of_it() -> None:
+    """Modes up to 4.2 are a tenth of shell 4 or more, and none of shell 5."""
+    both = estimates(2 * white("first"), 2 * white("first"))
+    radius = frequency_radius(BOX, 3, like=both[0].spectrum.real)
+    part = [
+        Estimate(each.spectrum * (radius <= 4.2), each.precision, 4.2) for each in both
+    ]
+    power, correlation = shared_power(part)
+    found = power[:, 4].mean() / BOX**3
+    torch.testing.assert_close(found, torch.tensor(4.0), rtol=0.05, atol=0)
+    assert (correlation[:, 1:5] > 0.999).all()
+    assert (power[:, 5:] == 0).all()
 
 
 def test_opposite_halves_share_no_power() -> None:
@@ -234,10 +249,17 @@ def test_what_both_show_is_their_signal() -> None:
     assert float(ratio) == pytest.approx(2 / 3, rel=0.03)
 
 
+def test_the_last_shell_holds_all_modes_below_nyquist(work: Refinement) -> None:
+    modes = work.law(work.last_shell).modes(BOX, phantom())
+    every = slice_modes(BOX, None, like=phantom())
+    assert len(modes.frequency) == len(every.frequency) - 1  # zero frequency
+    assert modes.radius > BOX / 2 - 0.2
+
+
 def test_the_start_may_not_exceed_the_last_shell(work: Refinement) -> None:
-    assert work.last_shell == 5
+    assert work.last_shell == 6
     eager = dataclasses.replace(work, config=settings(start_shell=50))
-    assert eager.begin(single(phantom())).shell == 5
+    assert eager.begin(single(phantom())).shell == 6
 
 
 def test_steps_raise_the_likelihood(course: list[State]) -> None:
@@ -291,7 +313,7 @@ def test_without_held_out_images_nothing_is_said_of_them(work: Refinement) -> No
 
 
 def test_shells_grow_to_the_last_one_and_stop(course: list[State]) -> None:
-    assert [state.shell for state in course] == [3, 5, 5, 5]
+    assert [state.shell for state in course] == [3, 6, 6, 6]
     agreement = torch.tensor([r["agreement"] for r in course[-1].history])
     assert (agreement[0, 0, 1:4] > 0.9).all()  # one record, one component
     assert (agreement[0, 0, 4:] == 0).all()  # shells that are not in
@@ -299,7 +321,7 @@ def test_shells_grow_to_the_last_one_and_stop(course: list[State]) -> None:
 
 @pytest.mark.parametrize(
     ("start", "low", "expected"),
-    [(2, None, 5), (2, 2, 4), (2, 1, 3), (6, 4, 6), (6, 1, 6), (6, None, 7)],
+    [(2, None, 5), (2, 2, 4), (2, 1, 3), (6, 4, 6), (6, 1, 6), (6, None, 8)],
 )
 def test_shells_are_added_as_far_as_halves_agree(
     monkeypatch: pytest.MonkeyPatch, start: int, low: int | None, expected: int

@@ -87,7 +87,7 @@ def learned(stage: Stage, laws: Laws, times: int) -> Laws:
 def found() -> Laws:
     """What was learned of shifts of 6 Å and views from the north."""
     begun = Laws(3.0, 0.0, torch.zeros(VIEW_STEPS, CELLS))
-    return learned(stage_of(6.0, north()), begun, 6)
+    return learned(stage_of(6.0, north(), images=400), begun, 6)
 
 
 def test_the_width_of_the_shifts_is_learned(found: Laws) -> None:
