@@ -42,18 +42,27 @@ class ImageFactors:
         modes = SliceModes(self.modes.box, frequency[kept])
         return ImageFactors(modes, self.linear[:, both], self.squares[:, kept])
 
-    def moved(self, rows: Tensor, shift_px: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(n, 2K) and (n, K) of image rows (n,), moved back by shifts (n, 2) (x, y)."""
-        linear, squares = self.linear[rows], self.squares[rows]
-        if shift_px is None:
-            return linear, squares
+    def turns(self, shift_px: Tensor) -> Tensor:
+        """(n, 2K) cosines and sines that move images back by shifts (n, 2) (x, y)."""
         # y(r) = x(r - s) has the transform exp(-2 pi i k s / D) X(k).
-        frequency = self.modes.frequency.flip(1).to(linear)
-        angle = shift_px.to(linear) @ frequency.T * (2 * math.pi / self.modes.box)
-        real, imaginary = linear.chunk(2, dim=1)
-        cosine, sine = angle.cos(), angle.sin()
-        turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
-        return torch.cat(turned, dim=1), squares
+        frequency = self.modes.frequency.flip(1).to(self.linear)
+        angle = shift_px.to(frequency) @ frequency.T * (2 * math.pi / self.modes.box)
+        return torch.cat((angle.cos(), angle.sin()), dim=1)
+
+    def moved(self, rows: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """(n T, 2K) and (n, K) of images (n,), each under T shifts in turn.
+
+        Args:
+            rows: (n,) of the images.
+            turns: (n or 1, T, 2K) as of `turns`.
+        """
+        real, imaginary = self.linear[rows, None].chunk(2, dim=-1)
+        cosine, sine = turns.chunk(2, dim=-1)
+        turned = turns.new_empty(len(rows), *turns.shape[1:])
+        first, second = turned.chunk(2, dim=-1)
+        torch.mul(real, cosine, out=first).addcmul_(imaginary, sine, value=-1)
+        torch.mul(real, sine, out=second).addcmul_(imaginary, cosine)
+        return turned.flatten(0, 1), self.squares[rows]
 
     def __len__(self) -> int:
         """Count the images."""
@@ -121,36 +130,33 @@ class Scorer:
             (τ² L² + 2 L - Q) / 2 A - log(A) / 2,  A = 1 + τ² Q
 
         Args:
-            images: (n, 2K) and (n, K) as of `ImageFactors.moved`. Where one image
-                comes under T shifts in turn, (n T, 2K) and (n, K).
+            images: (n T, 2K) and (n, K) as of `ImageFactors.moved`.
             at: m slices.
 
         Returns:
-            (n, m, V), or (n T, m, V).
+            (n T, m, V).
         """
-        linear, square = self._products(images, at)
-        # One after the other under all shifts, whose squares are the same.
-        each = linear.view(len(square), -1, *linear.shape[1:])
-        return self._integral(each, square[:, None]).view_as(linear)
+        return self._integral(*self._products(images, at)).flatten(0, 1)
 
     def moments(
         self, images: tuple[Tensor, Tensor], at: SliceFactors
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, m, V) each: log ratios, and the posterior means of s and s².
+        """(n T, m, V) each: log ratios, and the posterior means of s and s².
 
         The contrast s, pose and conformation given, is Gaussian with the mean
         (1 + τ² L) / A and the variance τ² / A: see `log_ratios`.
 
         Args:
-            images: (n, 2K) and (n, K) as of `ImageFactors.moved`.
+            images: (n T, 2K) and (n, K) as of `ImageFactors.moved`.
             at: m slices.
         """
         linear, square = self._products(images, at)
         variance = self.manifold.contrast_spread**2
         whole = 1 - 2 * variance * square
         mean = (variance * linear).add_(1).div_(whole)
-        mean_square = mean.square() + variance / whole
-        return self._integral(linear, square), mean, mean_square
+        found = (self._integral(linear, square), mean, mean.square() + variance / whole)
+        ratio, first, second = (part.flatten(0, 1) for part in found)
+        return ratio, first, second
 
     def _integral(self, linear: Tensor, square: Tensor) -> Tensor:
         """Log ratios of L, changed in place, and -Q / 2: see `log_ratios`."""
@@ -164,7 +170,12 @@ class Scorer:
     def _products(
         self, images: tuple[Tensor, Tensor], at: SliceFactors
     ) -> tuple[Tensor, Tensor]:
-        """L and -Q / 2, see `log_ratios`."""
-        linear = (images[0] @ at.linear.T).view(len(images[0]), at.count, -1)
-        square = (images[1] @ at.products.T).view(len(images[1]), at.count, -1)
+        """(n, T, m, V) L and (n, 1, m, V) -Q / 2, which no shift changes."""
+        count = len(images[1])
+        linear = (images[0] @ at.linear.T).view(
+            count, -1, at.count, len(at.linear) // at.count
+        )
+        square = (images[1] @ at.products.T).view(
+            count, 1, at.count, len(at.products) // at.count
+        )
         return linear @ self.manifold.coefficients.T, square @ self.quadratic.T

@@ -81,7 +81,9 @@ def accumulate(
         parts = []
         for (linear, squares), bright, squared in weighed:
             first = (bright @ scorer.manifold.coefficients).flatten(1)
-            second = (squared @ scorer.quadratic).flatten(1)
+            # One image under all shifts has the same squares.
+            of_image = squared.view(len(squares), -1, *squared.shape[1:]).sum(1)
+            second = (of_image @ scorer.quadratic).flatten(1)
             parts.append((first.T @ linear, second.T @ squares))
         data, seen = (torch.cat(part) for part in zip(*parts, strict=True))
         _add(sums, division, data, seen, scorer)

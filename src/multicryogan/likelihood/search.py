@@ -37,19 +37,28 @@ class Rows:
         cell: (R,) int64 cell of its shift.
         shift_px: (R, 2) (x, y).
         log_prior: (R,) of the shift.
-        are_still: Whether every row is an image in its place.
+        together: Rows that stand together, one image under the shifts of one cell.
+        images: What is moved.
+        turns: (T, 2K) that move the images by each shift in use; none: all stay.
+        turn: (R,) which of these is a row's.
     """
 
     image: Tensor
     cell: Tensor
     shift_px: Tensor
     log_prior: Tensor
-    are_still: bool
+    together: int
+    images: ImageFactors
+    turns: Tensor | None
+    turn: Tensor
 
-    def factors(self, images: ImageFactors, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Take what rows (n,) bring to the products."""
-        moves = None if self.are_still else self.shift_px[rows]
-        return images.moved(self.image[rows], moves)
+    def factors(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Take what rows (n,), each with those beside it, bring to the products."""
+        first = self.image[rows[:: self.together]]
+        if self.turns is None:
+            return self.images.linear[first], self.images.squares[first]
+        turns = self.turns[self.turn[rows].view(-1, self.together)]
+        return self.images.moved(first, turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Cells:
     shift: Tensor
     log_weight: Tensor
 
-    def divided(self, tree: PoseTree) -> tuple[Rows, Tensor]:
+    def divided(self, tree: PoseTree, images: ImageFactors) -> tuple[Rows, Tensor]:
         """List the rows of the next level, and those (P, 1 or 4) of each cell."""
         shifts, count = tree.shifts, tree.shifts.children
         key = self.image * shifts.count(self.level) + self.shift
@@ -79,12 +88,17 @@ class Cells:
         parent = unique % shifts.count(self.level)
         cell = (parent[:, None] * count + corner).flatten()
         moved = shifts.shifts(cell, self.level + 1)
+        in_use, turn = torch.unique(cell, return_inverse=True)
+        turns = images.turns(shifts.shifts(in_use, self.level + 1))
         rows = Rows(
             image=(unique // shifts.count(self.level)).repeat_interleave(count),
             cell=cell,
             shift_px=moved,
             log_prior=shifts.log_prior(moved, self.level + 1),
-            are_still=count == 1,
+            together=count,
+            images=images,
+            turns=turns if count > 1 else None,
+            turn=turn,
         )
         return rows, row[:, None] * count + corner
 
@@ -184,23 +198,25 @@ def search(
     Returns:
         The posterior over the poses and shifts of the next level.
     """
-    rows, own_rows = cells.divided(tree)
+    rows, own_rows = cells.divided(tree, images)
     size = (len(rows.image), len(scorer.manifold.latents))
     total = images.linear.new_full(size, -torch.inf)
     best, entropy = total.clone(), torch.zeros_like(total)
     pose = torch.zeros(size, dtype=torch.int64, device=total.device)
     for division in divide(cells, own_rows, scorer, tree):
         for own, row, log_weight, slices in division.cells():
-            ratio = scorer.log_ratios(rows.factors(images, row), slices)
+            ratio = scorer.log_ratios(rows.factors(row), slices)
             ratio += rows.log_prior[row, None, None] + division.log_prior[own]
             highest, where = ratio.max(1)  # (n, V)
             here = division.poses[own][where]
             pose[row] = torch.where(highest > best[row], here, pose[row])
             best[row] = torch.maximum(best[row], highest)
-            after = ratio.logsumexp(1)
-            own_entropy = torch.special.entr((ratio - after[:, None]).exp()).sum(1)
-            own_entropy += log_weight[:, None]
-            after += log_weight[:, None]
+            below = ratio.sub_(highest[:, None]).clamp_(min=LEAST_LOG)
+            weight = below.exp()
+            mass = weight.sum(1)
+            log_mass = mass.log() + log_weight[:, None]
+            own_entropy = log_mass - torch.linalg.vecdot(weight, below, dim=1) / mass
+            after = highest + log_mass
             both = torch.logaddexp(total[row], after)
             entropy[row] = _shared(total[row] - both, entropy[row]) + _shared(
                 after - both, own_entropy
@@ -268,11 +284,9 @@ def _likely_roots(
     prior = tree.shifts.log_prior(shifts, 0)
     count, conformations = len(shifts), len(scorer.manifold.latents)
     block = max(1, SCORES_AT_ONCE // (SLICES_AT_ONCE * conformations * count))
-    kept = []
+    turns, kept = images.turns(shifts)[None], []
     for rows in torch.split(torch.arange(len(images), device=device), block):
-        moves = shifts.repeat(len(rows), 1) if tree.shifts.children > 1 else None
-        linear, _ = images.moved(rows.repeat_interleave(count), moves)
-        own = (linear, images.squares[rows])
+        own = images.moved(rows, turns)
         columns = [
             scorer.log_ratios(own, part).add_(density).amax(2)
             for part, density in parts
@@ -302,11 +316,11 @@ def _likely_children(
     cells: Cells, images: ImageFactors, scorer: Scorer, tree: PoseTree, chance: Chance
 ) -> Cells:
     """Divide cells and keep the children that may hold an image."""
-    rows, own_rows = cells.divided(tree)
+    rows, own_rows = cells.divided(tree, images)
     parts: list[Tensor] = []
     for division in divide(cells, own_rows, scorer, tree):
         for own, row, _, slices in division.cells():
-            ratio = scorer.log_ratios(rows.factors(images, row), slices)
+            ratio = scorer.log_ratios(rows.factors(row), slices)
             ratio += division.log_prior[own]
             parts.append(ratio.amax(2) + rows.log_prior[row, None])
     best = torch.cat(parts)  # (N, 8): cells and their rows, as they come

@@ -19,9 +19,9 @@ from multicryogan.priors.views import CELLS, view_cells
 
 MOST_SPREAD = 0.5  # of contrasts
 
-# What a cell's images bring to the products (n, 2K) and (n, K), and the weight of each
-# of its poses and conformations (n, 8, V), times the mean of the contrast and of its
-# square.
+# What a cell's images bring to the products (n T, 2K) and (n, K), and the weight of
+# each of its poses and conformations (n T, 8, V), times the mean of the contrast and of
+# its square.
 Weighed = tuple[tuple[Tensor, Tensor], Tensor, Tensor]
 
 
@@ -101,7 +101,7 @@ def weigh(
     """
     # log p(y, pose, v) - log p(y), less the log ratio itself.
     prior = scorer.manifold.weights.log() - math.log(found.poses)
-    rows, own_rows = cells.divided(tree)
+    rows, own_rows = cells.divided(tree, images)
     evidence = placement.log_likelihood.to(prior)[rows.image]
     distance = rows.shift_px.square().sum(1).to(prior)
     offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
@@ -111,7 +111,7 @@ def weigh(
     def weigh_cells(division: Division) -> Iterator[Weighed]:
         directions = view_cells(division.rotation)
         for own, row, log_weight, slices in division.cells():
-            factors = rows.factors(images, row)
+            factors = rows.factors(row)
             if is_uneven:
                 weight, mean, square = scorer.moments(factors, slices)
             else:
