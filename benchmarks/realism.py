@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ SETS = {
 }
 """Options of train: what a user would say who looked at the data."""
 FEW = 4  # shares that are shown
+TOLD = re.compile(r"(?:correlation|right group:|rightly:) (\d[\d. /]*)")
 PARTS = ("data", "others")  # of a set, and the seed of each: the order
 
 
@@ -276,6 +278,7 @@ def table(records: Sequence[Record]) -> list[str]:
     head = ["set", "box", "views", "seeds", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
     head += ["shares of thirds or states, %", "occupancy"]
+    head += ["single particles", "by the true maps"]
     lines = [_row(head), _row(["---"] * len(head))]
     alike: dict[str, list[Record]] = {}
     for record in records:
@@ -288,7 +291,8 @@ def table(records: Sequence[Record]) -> list[str]:
             own = [record[stage] for record in group]
             cells = [job["data"], str(job["box"]), job["views"], seeds, stage]
             ends = (_list([run[end] for run in own], 0) for end in ("from", "to"))
-            cells += [_list([[abs(x) for x in run["rank"]] for run in own], 2)]
+            ranks = [[x if x is None else abs(x) for x in run["rank"]] for run in own]
+            cells += [_list(ranks, 2)]
             cells += [" to ".join(ends)]
             cells += [_list([run["area"] for run in own], 2)]
             cells += [_list([run["angstrom"] for run in own], 1)]
@@ -298,8 +302,22 @@ def table(records: Sequence[Record]) -> list[str]:
             shares = [[100 * x for x in run["shares"]] if few else [] for run in own]
             cells += [_list(shares, 0)]
             cells += [_list([[run["occupancy"]] for run in own], 2)]
+            told = [told_of_particles(record) for record in group]
+            for values in zip(*told, strict=True):
+                cells += [_list(values, 2) if stage == "refined" else "-"]
             lines.append(_row(cells))
     return lines
+
+
+def told_of_particles(record: Record) -> tuple[list[float], list[float]]:
+    """Rank correlations, or shares told rightly: by the run, and by the true maps."""
+    found: tuple[list[float], list[float]] = [], []
+    for line in record["single particles"]:
+        for values in TOLD.findall(line):
+            of_run = found["assigned:" not in line]
+            some = [float(x) for x in values.split(" / ")]
+            of_run += [x / 100 if x > 1 else x for x in some]
+    return found
 
 
 def _list(runs: Sequence[Sequence[float | None]], digits: int) -> str:

@@ -14,6 +14,11 @@ from multicryogan.tables import build, read_toml
 load_benchmark("quality_table")
 quality = load_benchmark("quality")
 realism = load_benchmark("realism")
+TOLD = [
+    "pose error: median 4.4 degrees; above 30 degrees 2.5 +- 0.2 %",
+    "coordinate, posterior mean: rank correlation 0.934, rms error 2.05 deg",
+    "run/assigned: posterior mean: rank correlation 0.925; pose error: median 5.8",
+]
 ASKED = ["--structures", "a.pdb", "b.pdb", "--table", "t.npy", "--sets", "all"]
 
 
@@ -51,7 +56,7 @@ def scores() -> dict[str, Any]:
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     stand_in = Commands()
     monkeypatch.setattr(realism, "run_command", stand_in.run)
-    monkeypatch.setattr(realism, "single_particles", lambda *_: ["told"])
+    monkeypatch.setattr(realism, "single_particles", lambda *_: TOLD)
     return stand_in
 
 
@@ -110,9 +115,39 @@ def test_the_table_has_a_row_for_each_stage(
     assert len(lines) == 4
     assert lines[-1] == (
         "| all | 32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
-        "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - |"
+        "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - | 0.93 | "
+        "0.93 |"
     )
     assert len(commands.given) == 7
+
+
+def test_the_single_particles_of_every_kind_of_set_are_picked() -> None:
+    lines = [
+        "coordinate, posterior mean: rank correlation 0.98, rms error 1 deg",
+        "coordinate, posterior mean: rank correlation 0.96, rms error 2 deg",
+        "/tmp/assigned: posterior mean: rank correlation 0.91 / 0.89; pose error: 3",
+    ]
+    told = realism.told_of_particles({"single particles": lines})
+    assert told == ([0.91, 0.89], [0.98, 0.96])
+    lines = [
+        "domain there or not, told rightly: 98.3 +- 0.2 %",
+        "x/assigned: in the right group: 65.4 +- 0.7 %; shares by the mean: 77.9 %",
+    ]
+    told = realism.told_of_particles({"single particles": lines})
+    assert told == ([0.654], [0.983])
+
+
+def test_a_run_whose_matches_have_no_order_has_a_row(
+    tmp_path: Path,
+    commands: Commands,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = scores()
+    plain["own_frames"]["order"]["rank_correlation"] = [None]
+    monkeypatch.setitem(globals(), "scores", lambda: plain)
+    realism.main([*ASKED, "-o", str(tmp_path)])
+    assert "| trained | - | 1 to 18 |" in capsys.readouterr().out
 
 
 def test_seeds_share_a_row_of_medians_and_ranges(
