@@ -1,7 +1,7 @@
 """What each complication of real stacks costs on Hsp90, alone and all together.
 
 python benchmarks/realism.py --structures A.pdb B.pdb --table Occ2D_1k.npy -o WORK
-    [--sets clean all ...] [--seeds 0 1 2] [--views uniform] [--half]
+    [--sets clean all ...] [--seeds 0 1 2] [--views learned uniform ...] [--half]
 
 For every set (configs/realism-*.toml, and paper-continuous.toml as `clean`) makes
 100,000 images and 5,000 others that no step sees, and runs the commands that a user
@@ -59,6 +59,12 @@ SETS = {
     "all": ("--imaging.shift-sigma-angstrom", "5"),
 }
 """Options of train: what a user would say who looked at the data."""
+VIEWS = {
+    "learned": ("learned", "learned"),
+    "uniform": ("uniform", "uniform"),
+    "refined": ("uniform", "learned"),
+}
+"""Laws of views in train and in refine."""
 FEW = 4  # shares that are shown
 TOLD = re.compile(r"(?:correlation|right group:|rightly:) (\d[\d. /]*)")
 PARTS = ("data", "others")  # of a set, and the seed of each: the order
@@ -93,7 +99,7 @@ class Job:
     seed: int
     images: int  # seen in training
     iterations: int  # of refine
-    views: str  # law of views, in train and refine
+    views: str  # of `VIEWS`
     threads: int
 
     @property
@@ -118,10 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed,
             options.images or size.images,
             options.iterations or size.iterations,
-            options.views,
+            views,
             options.threads,
         )
         for data in options.sets
+        for views in options.views
         for seed in options.seeds
     ]
 
@@ -152,7 +159,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--half", action="store_true", help="sets at half the box")
     add("--images", type=int, help="seen in training")
     add("--iterations", type=int, help="of refine at most")
-    add("--views", choices=("learned", "uniform"), default="learned")
+    add("--views", nargs="+", choices=list(VIEWS), default=["learned"])
     add("--threads", type=int, default=1)
     return parser.parse_args(arguments)
 
@@ -199,15 +206,16 @@ def run_job(job: Job, work: Path) -> Record:
     particles, others = data / "data/particles.star", data / "others"
     threads = ["--threads", str(job.threads)]
     about, minutes = machine("cpu"), {}
+    in_train, in_refine = VIEWS[job.views]
     trained, refined, assigned = (
         run / name for name in ("trained", "refined", "assigned")
     )
     train = ["train", str(particles), "--images", str(job.images), *SETS[job.data]]
-    train += ["--seed", str(job.seed), "--imaging.views", job.views, *threads]
+    train += ["--seed", str(job.seed), "--imaging.views", in_train, *threads]
     train += ["--data.box", str(job.box)]
     minutes["train"] = step(train, trained)
-    refine = ["refine", str(trained), str(particles), "--views", job.views, *threads]
-    refine += ["--iterations", str(job.iterations), "--seed", str(job.seed)]
+    refine = ["refine", str(trained), str(particles), "--views", in_refine]
+    refine += [*threads, "--iterations", str(job.iterations), "--seed", str(job.seed)]
     minutes["refine"] = step(refine, refined)
     assign = ["assign", str(refined), str(others / "particles.star"), *threads]
     minutes["assign"] = step(assign, assigned)

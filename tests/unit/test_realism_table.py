@@ -100,11 +100,13 @@ def test_the_same_command_goes_on(tmp_path: Path, commands: Commands) -> None:
 
 
 def test_views_are_a_setting_of_the_run(tmp_path: Path, commands: Commands) -> None:
-    for views in ("learned", "uniform"):
-        realism.main([*ASKED, "-o", str(tmp_path), "--views", views])
-    trained = [" ".join(c) for c in commands.given if c[0] == "train"]
-    assert "--imaging.views learned" in trained[0]
-    assert "--imaging.views uniform" in trained[1]
+    realism.main([*ASKED, "-o", str(tmp_path), "--views", *realism.VIEWS])
+    given = [" ".join(c) for c in commands.given]
+    trained = [command for command in given if command.startswith("train")]
+    refined = [command for command in given if command.startswith("refine")]
+    for name, train, refine in zip(realism.VIEWS, trained, refined, strict=True):
+        assert f"--imaging.views {realism.VIEWS[name][0]}" in train
+        assert f"--views {realism.VIEWS[name][1]}" in refine
 
 
 def test_the_table_has_a_row_for_each_stage(

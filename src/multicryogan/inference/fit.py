@@ -110,8 +110,8 @@ class Fit:
         return (
             f"the result does NOT explain the images as well as it claims: {numbers}; "
             "it is unfinished or in a false optimum: train longer or with another "
-            "--seed; or the particles are not centred, not seen from all sides, or "
-            "their optics are wrong"
+            "--seed; or the particles are not centred, seen from some sides more than "
+            "from others (try the other --imaging.views), or their optics are wrong"
         )
 
 
