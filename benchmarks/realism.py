@@ -67,6 +67,7 @@ VIEWS = {
 """Laws of views in train and in refine."""
 FEW = 4  # shares that are shown
 TOLD = re.compile(r"(?:correlation|right group:|rightly:) (\d[\d. /]*)")
+PLACED = re.compile(r"(?:as placed|posterior of all): ([\d. %/]*) %")
 PARTS = ("data", "others")  # of a set, and the seed of each: the order
 
 
@@ -286,7 +287,7 @@ def table(records: Sequence[Record]) -> list[str]:
     head = ["set", "box", "views", "seeds", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
     head += ["shares of thirds or states, %", "occupancy"]
-    head += ["single particles", "by the true maps"]
+    head += ["single particles", "by the true maps", "their shares, %"]
     lines = [_row(head), _row(["---"] * len(head))]
     alike: dict[str, list[Record]] = {}
     for record in records:
@@ -310,9 +311,12 @@ def table(records: Sequence[Record]) -> list[str]:
             shares = [[100 * x for x in run["shares"]] if few else [] for run in own]
             cells += [_list(shares, 0)]
             cells += [_list([[run["occupancy"]] for run in own], 2)]
-            told = [told_of_particles(record) for record in group]
-            for values in zip(*told, strict=True):
-                cells += [_list(values, 2) if stage == "refined" else "-"]
+            if stage == "refined":
+                told = [told_of_particles(record) for record in group]
+                cells += [_list(values, 2) for values in zip(*told, strict=True)]
+                cells += [_list([placed_shares(record) for record in group], 0)]
+            else:
+                cells += ["-"] * 3
             lines.append(_row(cells))
     return lines
 
@@ -326,6 +330,12 @@ def told_of_particles(record: Record) -> tuple[list[float], list[float]]:
             some = [float(x) for x in values.split(" / ")]
             of_run += [x / 100 if x > 1 else x for x in some]
     return found
+
+
+def placed_shares(record: Record) -> list[float]:
+    """Per cent of the particles in each state or third, as `assign` placed them."""
+    found = PLACED.search("\n".join(record["single particles"]))
+    return [float(x) for x in found[1].split(" % / ")] if found else []
 
 
 def _list(runs: Sequence[Sequence[float | None]], digits: int) -> str:

@@ -17,7 +17,9 @@ realism = load_benchmark("realism")
 TOLD = [
     "pose error: median 4.4 degrees; above 30 degrees 2.5 +- 0.2 %",
     "coordinate, posterior mean: rank correlation 0.934, rms error 2.05 deg",
-    "run/assigned: posterior mean: rank correlation 0.925; pose error: median 5.8",
+    "run/assigned: posterior mean: rank correlation 0.925; pose error: median 5.8; in "
+    "thirds of the range, as placed: 36.0 % / 32.1 % / 31.9 %; of these: 9 % / 9 % / "
+    "9 %",
 ]
 ASKED = ["--structures", "a.pdb", "b.pdb", "--table", "t.npy", "--sets", "all"]
 
@@ -118,7 +120,7 @@ def test_the_table_has_a_row_for_each_stage(
     assert lines[-1] == (
         "| all | 32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
         "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - | 0.93 | "
-        "0.93 |"
+        "0.93 | 36 / 32 / 32 |"
     )
     assert len(commands.given) == 7
 
@@ -131,12 +133,15 @@ def test_the_single_particles_of_every_kind_of_set_are_picked() -> None:
     ]
     told = realism.told_of_particles({"single particles": lines})
     assert told == ([0.91, 0.89], [0.98, 0.96])
+    assert realism.placed_shares({"single particles": lines}) == []
     lines = [
         "domain there or not, told rightly: 98.3 +- 0.2 %",
-        "x/assigned: in the right group: 65.4 +- 0.7 %; shares by the mean: 77.9 %",
+        "x/assigned: in the right group: 65.4 +- 0.7 %; shares by the mean posterior "
+        "of all: 77.9 % / 22.1 %; pose error: median 18.4 degrees",
     ]
     told = realism.told_of_particles({"single particles": lines})
     assert told == ([0.654], [0.983])
+    assert realism.placed_shares({"single particles": lines}) == [77.9, 22.1]
 
 
 def test_a_run_whose_matches_have_no_order_has_a_row(
