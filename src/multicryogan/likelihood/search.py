@@ -211,9 +211,11 @@ def search(
             here = division.poses[own][where]
             pose[row] = torch.where(highest > best[row], here, pose[row])
             best[row] = torch.maximum(best[row], highest)
-            below = ratio.sub_(highest[:, None]).clamp_(min=LEAST_LOG)
+            # All of a cell may be out of the question, from where nothing is seen.
+            finite = highest.clamp(min=torch.finfo(ratio.dtype).min)
+            below = ratio.sub_(finite[:, None]).clamp_(min=LEAST_LOG)
             weight = below.exp()
-            mass = weight.sum(1)
+            mass = weight.sum(1).clamp(min=1)
             log_mass = mass.log() + log_weight[:, None]
             own_entropy = log_mass - torch.linalg.vecdot(weight, below, dim=1) / mass
             after = highest + log_mass

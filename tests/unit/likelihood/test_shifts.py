@@ -24,8 +24,10 @@ from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.maximisation import Sums, accumulate
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement, place
-from multicryogan.likelihood.search import likely_cells, search
+from multicryogan.likelihood.search import Cells, likely_cells, search
 from multicryogan.likelihood.shifts import ShiftTree
+from multicryogan.priors import ViewLaw
+from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import stream
 
 TREE = PoseTree(40).with_shifts(0.8, BOX)
@@ -105,6 +107,26 @@ def test_search_sums_over_all_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
     entropy = (share * torch.stack([one.entropy for one in alone])).sum(0)
     entropy += torch.special.entr(share).sum(0)
     torch.testing.assert_close(found.entropy, entropy, rtol=1e-5, atol=1e-5)
+
+
+def every_cell(images: int) -> Cells:
+    """All cells of the first grids, for each image."""
+    counts = TREE.count(0), images, TREE.shifts.count(0)
+    pose, image, shift = torch.cartesian_prod(*map(torch.arange, counts)).unbind(1)
+    return Cells(0, image, pose, shift, torch.zeros(len(pose), dtype=FLOAT))
+
+
+def test_directions_that_are_never_seen_leave_the_evidence_finite() -> None:
+    images, _ = moved_images(1.0)
+    factors = ImageFactors.of(images, optics(4), law(1.0))
+    up = (view_directions(CELLS)[:, 2] > 0.5).double()[None]
+    found = []
+    for weights in (up, up + 1e-40):
+        seen = manifold().seen_from(ViewLaw(weights / weights.sum()))
+        scorer = Scorer.of(seen, factors.modes)
+        found.append(search(every_cell(4), factors, scorer, TREE).log_mean)
+    assert bool(found[0].isfinite().all())
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_clear_images_tell_their_shift() -> None:
