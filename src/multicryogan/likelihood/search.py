@@ -87,9 +87,9 @@ class Cells:
         corner = torch.arange(count, device=key.device)
         parent = unique % shifts.count(self.level)
         cell = (parent[:, None] * count + corner).flatten()
-        moved = shifts.shifts(cell, self.level + 1)
         in_use, turn = torch.unique(cell, return_inverse=True)
-        turns = images.turns(shifts.shifts(in_use, self.level + 1))
+        places = shifts.shifts(in_use, self.level + 1)
+        moved = places[turn]
         rows = Rows(
             image=(unique // shifts.count(self.level)).repeat_interleave(count),
             cell=cell,
@@ -97,7 +97,7 @@ class Cells:
             log_prior=shifts.log_prior(moved, self.level + 1),
             together=count,
             images=images,
-            turns=turns if count > 1 else None,
+            turns=images.turns(places) if count > 1 else None,
             turn=turn,
         )
         return rows, row[:, None] * count + corner
