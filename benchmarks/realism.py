@@ -269,6 +269,7 @@ def figures(folder: Path) -> Record:
         "mean map": [state["mean_map"]["fsc_area"] for state in picked],
         "shares": shares["shares"] if shares else own["matched_shares"],
         "occupancy": occupancy["correlation"] if occupancy else None,
+        "verdict": json.loads((folder / "verdict.json").read_text())["verdict"],
     }
 
 
@@ -286,7 +287,7 @@ def table(records: Sequence[Record]) -> list[str]:
     """Write a Markdown table, a row for each set and stage: medians of the seeds."""
     head = ["set", "box", "views", "seeds", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
-    head += ["shares of thirds or states, %", "occupancy"]
+    head += ["shares of thirds or states, %", "occupancy", "calls itself sound"]
     head += ["single particles", "by the true maps", "their shares, %"]
     lines = [_row(head), _row(["---"] * len(head))]
     alike: dict[str, list[Record]] = {}
@@ -311,6 +312,8 @@ def table(records: Sequence[Record]) -> list[str]:
             shares = [[100 * x for x in run["shares"]] if few else [] for run in own]
             cells += [_list(shares, 0)]
             cells += [_list([[run["occupancy"]] for run in own], 2)]
+            sound = sum(run["verdict"] == "sound" for run in own)
+            cells += [f"{sound} of {len(own)}"]
             if stage == "refined":
                 told = [told_of_particles(record) for record in group]
                 cells += [_list(values, 2) for values in zip(*told, strict=True)]

@@ -11,10 +11,8 @@ from torch import Tensor
 
 from multicryogan.imaging import CTFParams, ImagingParams, form_images
 from multicryogan.imaging.noise import sample_noise
-from multicryogan.priors import ImagingPrior, LatentPrior
+from multicryogan.priors import ImagingPrior, LatentLaw
 from multicryogan.rng import Shard, stream
-
-VIEW_STEPS = 5  # cells along each latent dimension that have views of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Simulator:
     the same whatever the number of processes.
     """
 
-    latent_prior: LatentPrior
+    latent_prior: LatentLaw
     imaging_prior: ImagingPrior
     voxel_size: float
     seed: int
@@ -83,7 +81,7 @@ class Simulator:
         mine = self.shard.share(volumes)
         latents = stream(self.seed, f"{purpose}/latent", step=step)
         latent = self.latent_prior.sample(volumes, latents)
-        conformation = self.latent_prior.cell(latent, VIEW_STEPS)
+        conformation = self.latent_prior.view_row(latent)
         params = self.imaging_prior.sample(conformation, poses, purpose, step)
         latent = latent[mine].to(self.device)
         params = _take(params, mine, self.device)

@@ -35,7 +35,8 @@ def refine(
     Two halves of the particles are refined apart from a low-passed start. Writes maps
     of the conformations, unfiltered half maps, their correlation (fsc.csv), the
     resolution that it tells (refine.json), the mask that the maps were kept in
-    (mask.mrc), from where the particles are seen (views.csv, views.png), and
+    (mask.mrc), from where the particles are seen (views.csv, views.png), whether they
+    explain images that were held out as well as they claim (verdict.json), and
     manifold.safetensors, which `assign` reads. The same command goes on with a
     refinement that was stopped.
     """
@@ -75,6 +76,7 @@ def refine(
     plot_views(manifold.views.weights, manifold.latents, output / VIEWS)
     if found.warning is not None:
         print(f"warning: {found.warning}")
+    print(inference.judge_refined(output, stack, sign))
     print(f"done: {output}; from the {found.start} start, {say_resolution(found)}")
     return 0
 

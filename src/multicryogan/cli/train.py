@@ -51,7 +51,7 @@ def run_training(
     import os
 
     from multicryogan.data import check_background
-    from multicryogan.inference import VERDICT, write_verdict
+    from multicryogan.inference import VERDICT, judge_run
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -74,7 +74,7 @@ def run_training(
     if is_first:
         (output / VERDICT).unlink(missing_ok=True)  # of an earlier end
     if is_first and is_done:
-        print(write_verdict(output, stack, sign))
+        print(judge_run(output, stack, sign))
     if is_first:
         how = "done" if is_done else "stopped; the same command goes on"
         print(f"{how}: {output}")

@@ -13,7 +13,7 @@ from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.leakage import measure_leakage
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.refine import Refined, refine_run
-from multicryogan.inference.verdict import VERDICT, write_verdict
+from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
     "MANIFOLD",
@@ -26,11 +26,12 @@ __all__ = [
     "check_particles",
     "find",
     "generator_manifold",
+    "judge_refined",
+    "judge_run",
     "latent_grid",
     "load_manifold",
     "measure_fit",
     "measure_leakage",
     "refine_run",
     "share_table",
-    "write_verdict",
 ]

@@ -1,12 +1,26 @@
-"""The law of the latent: p_z of Algorithm 1."""
+"""The laws of the latent: p_z of Algorithm 1, and that of a table of conformations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+
+VIEW_STEPS = 5  # cells along each latent dimension that have views of their own
+
+
+class LatentLaw(Protocol):
+    """What the simulator asks of a law of latents."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw latents: (count, d)."""
+        ...
+
+    def view_row(self, latent: Tensor) -> Tensor:
+        """Number the row of the law of views that each latent (B, d) has: (B,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,10 @@ class LatentPrior:
         place = count ** torch.arange(self.dimensions - 1, -1, -1).to(along)
         return (along * place).sum(1)
 
+    def view_row(self, latent: Tensor) -> Tensor:
+        """Number the row of the law of views that each latent (B, d) has: (B,)."""
+        return self.cell(latent, VIEW_STEPS)
+
     def path(self, count: int) -> Tensor:
         """Place evenly probable steps along the first dimension: (count, d).
 
@@ -60,3 +78,23 @@ class LatentPrior:
             return latents
         quantiles: Tensor = torch.special.ndtri(latents.clamp(0.01, 0.99))
         return quantiles
+
+
+@dataclass(frozen=True, slots=True)
+class TablePrior:
+    """Law of the numbers of conformations in a table; each has views of its own.
+
+    Attributes:
+        weights: (V,) probabilities, at any scale.
+    """
+
+    weights: Tensor
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw numbers: (count, 1)."""
+        drawn = torch.multinomial(self.weights, count, True, generator=generator)
+        return drawn[:, None].to(self.weights)
+
+    def view_row(self, latent: Tensor) -> Tensor:
+        """Number the row of the law of views that each number (B, 1) has: (B,)."""
+        return latent[:, 0].long()

@@ -28,10 +28,9 @@ from multicryogan.likelihood.manifold import all_pairs
 from multicryogan.likelihood.maximisation import maximise, own_power, regularise
 from multicryogan.likelihood.weighing import Counts, contrast_spread
 from multicryogan.networks.blocks import soft_sphere
-from multicryogan.priors import ViewLaw
+from multicryogan.priors import VIEW_STEPS, ViewLaw
 from multicryogan.priors.views import CELLS
 from multicryogan.rng import stream
-from multicryogan.simulator import VIEW_STEPS
 from multicryogan.training.build import build_symmetry
 from multicryogan.training.stage import Stage
 from multicryogan.training.warm import file_directions
@@ -124,6 +123,7 @@ def learn(
     laws: Laws,
     stage: Stage,
     generator: Callable[[Tensor], Tensor],
+    latents: Tensor,
     seed: int,
     step: int,
 ) -> Laws:
@@ -133,13 +133,14 @@ def learn(
         laws: Of before.
         stage: Gives images, noise and the laws that are in use.
         generator: Maps latents (V, d) to volumes (V, D, D, D).
+        latents: (V, d), one in each cell that has views of its own.
         seed: Of the run.
         step: Which time it is.
 
     Returns:
         The laws, the new counts in them.
     """
-    latents, volumes = _grid(stage, generator)
+    volumes = _volumes(generator, latents)
     weights = torch.full((len(latents),), 1 / len(latents)).to(volumes)
     manifold = Manifold.separate(volumes, latents, weights)
     manifold = manifold.of_contrasts(laws.contrast_spread)
@@ -158,6 +159,7 @@ def find(
     laws: Laws,
     stage: Stage,
     generator: Callable[[Tensor], Tensor],
+    latents: Tensor,
     seed: int,
     step: int,
 ) -> Laws:
@@ -167,13 +169,14 @@ def find(
         laws: Of the beginning.
         stage: Gives images and noise.
         generator: Its mean volume is where the map starts.
+        latents: (V, d) that the mean is taken over, as many as have views of their own.
         seed: Of the run.
         step: Which time it is.
 
     Returns:
         The laws of the last iteration, the same for all conformations.
     """
-    latents, volumes = _grid(stage, generator)
+    volumes = _volumes(generator, latents)
     inside = soft_sphere(stage.box).to(volumes)
     one = torch.ones(1, 1).to(volumes)
     mean = volumes.mean(0, keepdim=True)
@@ -199,10 +202,9 @@ def find(
     return replace(found, times=step)
 
 
-def _grid(stage: Stage, generator: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Latents (V, d) and volumes (V, D, D, D) of conformations along the latent."""
-    latents = stage.simulator.latent_prior.grid(VIEW_STEPS).to(stage.sampler.device)
-    return latents, torch.cat([generator(latent[None]) for latent in latents])
+def _volumes(generator: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
+    """(V, D, D, D) volumes at latents (V, d), one after the other."""
+    return torch.cat([generator(latent[None]) for latent in latents])
 
 
 def _look(laws: Laws, stage: Stage, manifold: Manifold, shell: int) -> Examination:

@@ -18,6 +18,7 @@ from multicryogan.data.view import Views
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 from multicryogan.networks import Generator
+from multicryogan.priors import VIEW_STEPS, LatentPrior
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
@@ -77,6 +78,7 @@ class Trainer:
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
         self.is_stopping = False
         self.laws = Laws.begun(config, stack)
+        self.prior = LatentPrior(config.latent.kind, config.latent.dimensions)
         state = None if run is None else load_checkpoint(run, device)
         if state is None:
             self._start()
@@ -175,7 +177,7 @@ class Trainer:
             count = math.prod(PREVIEW_BATCH)
             drawn = alone.sampler.batch(count, self.step, "preview")
             real = alone.show(*drawn, "preview/real", self.step)
-            along = alone.simulator.latent_prior.path(PREVIEW_VOLUMES).to(self.device)
+            along = self.prior.path(PREVIEW_VOLUMES).to(self.device)
             shown = Preview(
                 real.images,
                 fake.images,
@@ -307,6 +309,7 @@ class Trainer:
             self.laws,
             self.stage,
             self.players.averaged,
+            self.prior.grid(VIEW_STEPS).to(self.device),
             self.config.train.seed,
             due,
         )

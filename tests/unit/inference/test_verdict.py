@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from multicryogan.cli.train import run_training
-from multicryogan.inference.verdict import write_verdict
+from multicryogan.config import RunConfig
+from multicryogan.inference.manifold_file import save_manifold
+from multicryogan.inference.verdict import judge_refined, judge_run
 from multicryogan.io import ParticleStack
+from multicryogan.likelihood import Manifold
+from multicryogan.priors import ViewLaw
+from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.training import load_snapshot, train
-from training_data import POINTS_PX, SIGMA_PX, tiny_config, tiny_stack
+from training_data import PIXEL_SIZE, POINTS_PX, SIGMA_PX, tiny_config, tiny_stack
 
 BOX = 32
 SHORT: dict[str, Any] = {"train": {"images": 8, "discriminator_warmup": 0}}
@@ -79,7 +84,7 @@ def test_the_true_density_is_sound(
     claim: Claim, stack: ParticleStack, tmp_path: Path
 ) -> None:
     claim(TRUE)
-    assert "as well as it claims" in write_verdict(tmp_path, stack, 1)
+    assert "as well as it claims" in judge_run(tmp_path, stack, 1)
     found = facts(tmp_path)
     assert found["verdict"] == "sound"
     real, simulated = (found["whole"][kind] for kind in ("real", "simulated"))
@@ -95,14 +100,14 @@ def test_a_false_density_is_unsound(
     density: Tensor,
 ) -> None:
     claim(density)
-    assert "train longer or with another --seed" in write_verdict(tmp_path, stack, 1)
+    assert "train longer or with another --seed" in judge_run(tmp_path, stack, 1)
     assert facts(tmp_path)["verdict"] == "unsound"
 
 
 def test_the_verdict_holds_each_mean_with_its_error(
     stopped: Path, stack: ParticleStack
 ) -> None:
-    write_verdict(stopped, stack, 1)
+    judge_run(stopped, stack, 1)
     found = facts(stopped)
     assert set(found) == {"verdict", "moves", "whole", "groups", "motion"}
     assert found["groups"] == {}
@@ -114,7 +119,7 @@ def test_the_verdict_holds_each_mean_with_its_error(
 def test_a_run_that_is_stopped_at_once_is_unsound(
     stopped: Path, stack: ParticleStack
 ) -> None:
-    assert "train longer or with another --seed" in write_verdict(stopped, stack, 1)
+    assert "train longer or with another --seed" in judge_run(stopped, stack, 1)
     assert facts(stopped)["verdict"] == "unsound"
 
 
@@ -123,7 +128,7 @@ def test_training_ends_with_the_verdict(
 ) -> None:
     assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu") == 0
     verdict, done = capsys.readouterr().out.splitlines()[-2:]
-    assert verdict == write_verdict(tmp_path / "run", stack, 1)
+    assert verdict == judge_run(tmp_path / "run", stack, 1)
     assert done.startswith("done: ")
 
 
@@ -140,5 +145,60 @@ def test_a_drawn_defocus_is_not_judged(stack: ParticleStack, tmp_path: Path) -> 
     drawn = {"imaging": {"defocus_um": (1.0, 2.0)}}
     run = tmp_path / "run"
     assert train(tiny_config({**SHORT, **drawn}), stack, 1, run)
-    assert write_verdict(run, stack, 1).startswith("not judged: the defocus")
+    assert judge_run(run, stack, 1).startswith("not judged: the defocus")
     assert not (run / "verdict.json").exists()
+
+
+def refined(
+    folder: Path, volumes: Tensor, config: RunConfig, views: ViewLaw | None = None
+) -> Path:
+    """A folder of refine with these conformations (V, D, D, D), each as likely."""
+    count = len(volumes)
+    latents, weights = torch.linspace(0, 1, count), torch.full((count,), 1 / count)
+    found = Manifold.separate(volumes, latents[:, None], weights)
+    if views is not None:
+        found = found.seen_from(views)
+    save_manifold(folder, found, config, PIXEL_SIZE)
+    return folder
+
+
+def test_true_conformations_are_sound(stack: ParticleStack, tmp_path: Path) -> None:
+    folder = refined(tmp_path, TRUE.expand(2, -1, -1, -1), tiny_config())
+    assert "as well as it claims" in judge_refined(folder, stack, 1)
+    found = facts(folder)
+    assert (found["verdict"], found["moves"]) == ("sound", False)
+    real, simulated = (found["whole"][kind] for kind in ("real", "simulated"))
+    assert real["mean"] == pytest.approx(
+        simulated["mean"], abs=4 * real["standard_error"]
+    )
+
+
+@pytest.mark.parametrize("density", [WRONG, 1.5 * TRUE], ids=["wrong", "too strong"])
+def test_false_conformations_are_unsound(
+    stack: ParticleStack, tmp_path: Path, density: Tensor
+) -> None:
+    folder = refined(tmp_path, density.expand(2, -1, -1, -1), tiny_config())
+    assert "NOT explain the images" in judge_refined(folder, stack, 1)
+    assert facts(folder)["verdict"] == "unsound"
+
+
+def test_refined_shifts_contrasts_and_views_count(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    laws = {"imaging": {"contrast_spread": 0.3, "shift_sigma_angstrom": 10.0}}
+    one_side = (view_directions(CELLS)[:, 2] > 0.9).float().expand(2, -1)
+    views = ViewLaw(one_side / one_side.sum(1, keepdim=True))
+    twice = TRUE.expand(2, -1, -1, -1)
+    means = {}
+    for name, changes, seen in (
+        ("as they are", {}, None),
+        ("wide laws", laws, None),
+        ("one side", {}, views),
+    ):
+        (tmp_path / name).mkdir()
+        folder = refined(tmp_path / name, twice, tiny_config(changes), seen)
+        judge_refined(folder, stack, 1)
+        means[name] = facts(folder)["whole"]["real"]["mean"]
+    # What is not so costs images their likelihood.
+    assert means["wide laws"] < means["as they are"] - 0.5
+    assert means["one side"] < means["as they are"] - 5

@@ -19,11 +19,11 @@ from multicryogan.evaluation.rigid import move
 from multicryogan.imaging import form_images
 from multicryogan.likelihood import PoseTree
 from multicryogan.likelihood.weighing import Counts
-from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw
+from multicryogan.priors import VIEW_STEPS, ImagingPrior, LatentPrior, ViewLaw
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.rng import Shard, stream
 from multicryogan.rotations import super_fibonacci
-from multicryogan.simulator import VIEW_STEPS, Simulator
+from multicryogan.simulator import Simulator
 from multicryogan.training import Trainer, load_snapshot, load_views
 from multicryogan.training.laws import FADE, Laws, find, learn
 from multicryogan.training.stage import Stage
@@ -32,6 +32,7 @@ from training_data import tiny_config, tiny_stack
 
 BOX, PIXEL_SIZE, IMAGES = 16, 5.0, 200
 CONE = math.cos(math.radians(30))
+LATENTS = LatentPrior("segment", 1).grid(VIEW_STEPS)
 POWER = 1.0  # of the noise: poses are plain
 LEARNED = {
     "imaging": {
@@ -78,7 +79,7 @@ def stage_of(
 
 def learned(stage: Stage, laws: Laws, times: int) -> Laws:
     for number in range(1, times + 1):
-        laws = learn(laws, stage, still, 0, number)
+        laws = learn(laws, stage, still, LATENTS, 0, number)
         stage = stage.under(laws.shift_sigma_angstrom, laws.contrast_spread, laws.views)
     return laws
 
@@ -137,8 +138,8 @@ def test_a_rigid_map_finds_views_that_a_bent_volume_hides() -> None:
     true = in_cone(replace(begun, counts=cells))
     hidden = begun
     for number in range(1, 4):
-        hidden = learn(hidden, stage, smeared, 0, number)
-    found = find(begun, stage, smeared, 0, 5)
+        hidden = learn(hidden, stage, smeared, LATENTS, 0, number)
+    found = find(begun, stage, smeared, LATENTS, 0, 5)
     assert in_cone(hidden) < 0.65 * true
     assert in_cone(found) > in_cone(hidden) + 0.05
     assert found.times == 5
@@ -148,7 +149,7 @@ def test_a_rigid_map_finds_views_that_a_bent_volume_hides() -> None:
 
 def test_a_rigid_map_finds_shifts_and_contrasts() -> None:
     begun = Laws(3.0, 0.1, torch.zeros(VIEW_STEPS, CELLS))
-    found = find(begun, stage_of(6.0, ViewLaw.uniform(), 0.3), still, 0, 5)
+    found = find(begun, stage_of(6.0, ViewLaw.uniform(), 0.3), still, LATENTS, 0, 5)
     assert found.shift_sigma_angstrom == pytest.approx(6.0, rel=0.15)
     assert found.contrast_spread == pytest.approx(0.3, rel=0.15)
 

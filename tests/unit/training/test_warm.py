@@ -12,10 +12,10 @@ from multicryogan.config import GeneratorConfig
 from multicryogan.errors import InputError
 from multicryogan.fourier import frequency_radius
 from multicryogan.io import ParticleStack, Volume, write_volume
+from multicryogan.priors import VIEW_STEPS
 from multicryogan.priors.views import CELLS, view_cells, view_directions
 from multicryogan.rng import Shard
 from multicryogan.rotations import super_fibonacci
-from multicryogan.simulator import VIEW_STEPS
 from multicryogan.training import Trainer, load_snapshot
 from multicryogan.training.build import build_generator
 from multicryogan.training.laws import Laws
