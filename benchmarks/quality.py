@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def guarded(name: str, work: Callable[[], None]) -> int:
     """Work to the end: 0, or the exit status of what stopped it, said in a line."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         work()
     except InputError as error:
@@ -396,5 +397,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())

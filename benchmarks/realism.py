@@ -104,12 +104,15 @@ class Job:
     threads: int
 
     @property
-    def name(self) -> str:
-        """Folder of the run; other settings never meet in it."""
-        return (
-            f"{self.data}-box{self.box}-{self.views}-{self.images}images-"
-            f"{self.iterations}iterations-seed{self.seed}"
-        )
+    def trained(self) -> str:
+        """Folder of the training; other settings never meet in it."""
+        views = VIEWS[self.views][0]
+        return f"{self.data}-box{self.box}-{views}-{self.images}images-seed{self.seed}"
+
+    @property
+    def refined(self) -> str:
+        """Folder in it of the refinement."""
+        return f"{VIEWS[self.views][1]}-{self.iterations}iterations"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -203,14 +206,13 @@ def coarser(values: dict[str, Any], factor: int) -> dict[str, Any]:
 
 def run_job(job: Job, work: Path) -> Record:
     """Train, refine, assign and score one run; return its line."""
-    run, data = work / "runs" / job.name, work / "data" / f"{job.data}-box{job.box}"
+    run, data = work / "runs" / job.trained, work / "data" / f"{job.data}-box{job.box}"
     particles, others = data / "data/particles.star", data / "others"
     threads = ["--threads", str(job.threads)]
     about, minutes = machine("cpu"), {}
     in_train, in_refine = VIEWS[job.views]
-    trained, refined, assigned = (
-        run / name for name in ("trained", "refined", "assigned")
-    )
+    trained = run / "trained"
+    refined, assigned = (run / job.refined / name for name in ("refined", "assigned"))
     train = ["train", str(particles), "--images", str(job.images), *SETS[job.data]]
     train += ["--seed", str(job.seed), "--imaging.views", in_train, *threads]
     train += ["--data.box", str(job.box)]

@@ -112,7 +112,7 @@ def test_views_are_a_setting_of_the_run(tmp_path: Path, commands: Commands) -> N
     assert list(realism.VIEWS) == ["learned", "uniform", "refined"]
     assert "--imaging.views learned" in trained[0]
     assert "--imaging.views uniform" in trained[1]
-    assert "--imaging.views uniform" in trained[2]
+    assert len(trained) == 2  # what trains alike is trained once
     assert " --views learned" in refined[0]
     assert " --views uniform" in refined[1]
     assert " --views learned" in refined[2]
