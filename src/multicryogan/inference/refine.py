@@ -312,8 +312,7 @@ def _begin(
     scores: dict[str, Any] = {}
     starts: dict[str, Manifold] = {}
     if settings.start != "random":
-        start = generator_start(generator, latents, settings.components)
-        starts["generator"] = start.to(work.noise_power.device)
+        starts["generator"] = generator_start(work, generator, latents)
     if settings.start != "generator":
         if not len(work.rows[2]):
             raise InputError(

@@ -159,14 +159,7 @@ class Refinement:
             sums.append(own)
         basis, maxima, solvent, agreement = self._maximise(state, sums)
         counts = sums[0].counts + sums[1].counts
-        spaced = follow(state.halves[0], counts.weights)
-        if self.config.views == "learned":
-            group = self.symmetry.of_all(len(basis[0]) - 1)
-            views = ViewLaw.of_counts(counts.views, group)
-            spaced = spaced.seen_from(views)
-        if spaced.contrast_spread > 0:
-            spread = contrast_spread(counts.contrast, counts.images)
-            spaced = spaced.of_contrasts(spread)
+        spaced = self.by_laws(follow(state.halves[0], counts.weights), counts)
         halves = tuple(dataclasses.replace(spaced, basis=own) for own in basis)
         below = (agreement[0, 1 : state.shell + 1] < AGREE).nonzero()
         good = int(below[0]) if len(below) else state.shell
@@ -207,6 +200,16 @@ class Refinement:
         spectrum = to_spectrum(volumes) * estimate.seen
         spectrum[:, 0, 0, 0] = 0  # the level again, which images do not show
         return dataclasses.replace(estimate, spectrum=spectrum)
+
+    def by_laws(self, manifold: Manifold, counts: Counts) -> Manifold:
+        """Give a manifold the views and the contrasts that images of it showed."""
+        if self.config.views == "learned":
+            group = self.symmetry.of_all(len(manifold.basis) - 1)
+            manifold = manifold.seen_from(ViewLaw.of_counts(counts.views, group))
+        if manifold.contrast_spread > 0:
+            spread = contrast_spread(counts.contrast, counts.images)
+            manifold = manifold.of_contrasts(spread)
+        return manifold
 
     def _refitted(self, state: State, counts: Counts) -> PoseTree:
         """Fit the width of the shifts to both halves."""

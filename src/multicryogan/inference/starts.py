@@ -1,5 +1,9 @@
 """Where refinement starts: from a generator, or from nothing.
 
+Of a generator's line of conformations, the mean and the main motion are kept, as a
+straight line that images bend anew. A generator may run back along its own curve, and
+expectation-maximisation would keep such a fold; a straight line has none.
+
 A random start is a blob of noise that a few thousand images turn into a map, poses
 unknown, at low resolution first. Most end in a false optimum: several are tried, and
 held-out images tell which is best. Its motion starts as noise as well.
@@ -24,6 +28,7 @@ from multicryogan.likelihood.maximisation import (
     own_power,
     to_spectrum,
 )
+from multicryogan.likelihood.weighing import Counts
 from multicryogan.networks import Generator
 from multicryogan.rng import stream
 
@@ -35,7 +40,21 @@ BLOB = 0.2  # spread of the blob, of the box
 FAINT = 0.1  # power of the first motion, of the map's
 
 
-def generator_start(generator: Generator, latents: Tensor, components: int) -> Manifold:
+def generator_start(
+    work: Refinement, generator: Generator, latents: Tensor
+) -> Manifold:
+    """Take the volumes of a generator at (V, d) latents; of a line, bend it anew."""
+    found = generator_volumes(generator, latents, work.config.components)
+    found = found.to(work.noise_power.device).of_contrasts(work.contrast_spread)
+    if latents.shape[1] > 1 or len(latents) < 3 or len(found.basis) == 1:
+        return found
+    draws = stream(work.config.seed, "bent start")
+    return _bend(work, straightened(found), latents, draws)
+
+
+def generator_volumes(
+    generator: Generator, latents: Tensor, components: int
+) -> Manifold:
     """Take the volumes of a generator at (V, d) latents, turned on each other.
 
     They are not shifted: images are centred on the conformations as they come. Those
@@ -50,6 +69,16 @@ def generator_start(generator: Generator, latents: Tensor, components: int) -> M
         volumes = still.apply(volumes)
     weights = torch.full((len(latents),), 1 / len(latents))
     return Manifold.span(volumes, latents, weights, components)
+
+
+def straightened(found: Manifold) -> Manifold:
+    """Fit a straight line to conformations, in their order along the main motion."""
+    order = found.coefficients[:, 1].argsort()
+    ends = _smooth_functions(found.latents, 1).to(found.basis)
+    # Its columns are orthonormal: the fit is a mean.
+    basis = torch.tensordot(ends.T, found.volumes[order], 1) / len(order)
+    pairs = all_pairs(2).to(basis.device)
+    return replace(found, coefficients=ends, basis=basis, pairs=pairs)
 
 
 def random_start(
@@ -73,38 +102,50 @@ def random_start(
     for attempt in range(config.restarts):
         draws = stream(config.seed, "random start", step=attempt)
         blob = _blob(work, signal_power, draws)[None]
-        one = Manifold(
-            latents[:1], torch.ones(1), torch.ones(1, 1), blob, all_pairs(1)
-        ).to(work.noise_power.device)
+        one = Manifold(latents[:1], torch.ones(1), torch.ones(1, 1), blob, all_pairs(1))
+        one = one.to(work.noise_power.device).of_contrasts(work.contrast_spread)
         for shell in _shells(MAP_SHELLS, work):
-            one = ascend(work, one, rows, shell)
+            one, _ = ascend(work, one, rows, shell)
         maps.append(one)
         scores.append(_score(work, one))
     best = _best(maps, scores)
-    count = min(config.components, len(latents) - 1)
     motions: list[Manifold] = []
-    for attempt in range(MOTIONS if count else 0):
+    for attempt in range(MOTIONS if min(config.components, len(latents) - 1) else 0):
         draws = stream(config.seed, "random motion", step=attempt)
-        some = best
-        # The straight line first: beside it an even function may win, and fold it.
-        for components, shells in ((1, LINE_SHELLS), (count, MOTION_SHELLS)):
-            some = _faint_motion(some, latents, components, draws)
-            some = replace(some, basis=work.symmetry.impose(some.basis))
-            for shell in _shells(shells, work):
-                some = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell)
-        motions.append(some)
-        scores.append(_score(work, some))
+        motions.append(_bend(work, best, latents, draws))
+        scores.append(_score(work, motions[-1]))
     return _best([*maps, *motions], scores), scores
 
 
-def ascend(work: Refinement, manifold: Manifold, rows: Tensor, shell: int) -> Manifold:
-    """Do one iteration without halves: the prior is the power beyond the noise."""
+def _bend(
+    work: Refinement, some: Manifold, latents: Tensor, draws: torch.Generator
+) -> Manifold:
+    """Let images of the first half move a map or a straight line, and then bend it."""
+    count = min(work.config.components, len(latents) - 1)
+    # The straight line first: beside it an even function may win, and fold it.
+    for components, shells in ((1, LINE_SHELLS), (count, MOTION_SHELLS)):
+        some = _faint_motion(some, latents, components, draws)
+        some = replace(some, basis=work.symmetry.impose(some.basis))
+        for shell in _shells(shells, work):
+            some, counts = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell)
+            some = work.by_laws(some, counts)
+    return some
+
+
+def ascend(
+    work: Refinement, manifold: Manifold, rows: Tensor, shell: int
+) -> tuple[Manifold, Counts]:
+    """Do one iteration without halves: the prior is the power beyond the noise.
+
+    Returns:
+        The manifold with another basis, and what images say of the laws of before.
+    """
     look = Examination(manifold, work.law(shell), work.tree)
     sums = look.empty_sums(work.box)
     look.place(work.sampler, rows, sums)
     estimate = work.maximum(manifold, sums, shell)
     basis = weighed(estimate, own_power(estimate), work.masks(manifold.basis))
-    return replace(manifold, basis=basis)
+    return replace(manifold, basis=basis), sums.counts
 
 
 def _score(work: Refinement, manifold: Manifold) -> float | None:
@@ -154,13 +195,15 @@ def _faint_motion(
     shells = radius.round().long().clamp(max=box // 2)
     shaped = noise / box**1.5 * size[shells] * math.sqrt(FAINT / count)
     motion = in_sphere(from_spectrum(shaped * (radius <= MAP_SHELLS[-1])))
-    return Manifold(
+    moved = Manifold(
         latents,
         torch.full((len(latents),), 1 / len(latents)),
         _smooth_functions(latents, count),
         torch.cat((start.basis.cpu(), motion)),
         all_pairs(count + 1),
-    ).to(start.basis.device)
+    )
+    moved = moved.seen_from(start.views).of_contrasts(start.contrast_spread)
+    return moved.to(start.basis.device)
 
 
 def _smooth_functions(latents: Tensor, count: int) -> Tensor:

@@ -19,9 +19,11 @@ from multicryogan.inference.refinement import Refinement
 from multicryogan.inference.starts import (
     _smooth_functions,
     generator_start,
+    generator_volumes,
     random_start,
+    straightened,
 )
-from multicryogan.likelihood import Examination
+from multicryogan.likelihood import Examination, Manifold
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -58,7 +60,7 @@ def assert_alike_up_to_a_turn(found: Tensor, volumes: Tensor) -> None:
 
 def test_a_generators_volumes_come_back() -> None:
     volumes = moving(ALONG)
-    found = generator_start(Known(volumes), segment(3), components=2)
+    found = generator_volumes(Known(volumes), segment(3), components=2)
     assert found.basis.shape[0] == 3
     assert_alike_up_to_a_turn(found.volumes, volumes)
     torch.testing.assert_close(found.weights, torch.full((3,), 1 / 3))
@@ -70,7 +72,7 @@ def test_a_generators_volumes_are_turned_on_each_other() -> None:
     turn = random_rotations((3,), stream(0, "turn"))
     turn[0] = torch.eye(3)
     scrambled = move(volumes, turn, torch.zeros(3, 3))
-    found = generator_start(Known(scrambled), segment(3), components=2).volumes
+    found = generator_volumes(Known(scrambled), segment(3), components=2).volumes
     assert_alike_up_to_a_turn(found, volumes)
     for first in (0, 1):
         pair = slice(first, first + 2)
@@ -82,7 +84,7 @@ def test_axes_of_symmetry_are_not_turned() -> None:
     volumes = moving(ALONG)
     generator = Known(volumes)
     generator.symmetry = Symmetry("C2")
-    found = generator_start(generator, segment(3), components=2).volumes
+    found = generator_volumes(generator, segment(3), components=2).volumes
     torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
 
 
@@ -90,14 +92,14 @@ def test_what_is_at_rest_is_not_turned() -> None:
     volumes = moving(ALONG)
     generator = Known(volumes)
     generator.focus = torch.ones_like(volumes[0])
-    found = generator_start(generator, segment(3), components=2).volumes
+    found = generator_volumes(generator, segment(3), components=2).volumes
     torch.testing.assert_close(found, volumes, atol=1e-4, rtol=0)
 
 
 def test_a_generators_volumes_are_not_shifted() -> None:
     volume, shift = moving(ALONG[:1]), torch.tensor([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]])
     shifted = move(volume.expand(2, -1, -1, -1), torch.eye(3).expand(2, 3, 3), shift)
-    found = generator_start(Known(shifted), segment(2), components=1)
+    found = generator_volumes(Known(shifted), segment(2), components=1)
     axis = torch.arange(BOX) - BOX // 2
     centres = (found.volumes.sum((1, 2)) * axis).sum(1) / found.volumes.sum((1, 2, 3))
     assert float(centres[1] - centres[0]) == pytest.approx(1.5, abs=0.15)
@@ -105,7 +107,7 @@ def test_a_generators_volumes_are_not_shifted() -> None:
 
 def test_a_generator_that_does_not_move_starts_at_rest() -> None:
     volume = phantom()
-    found = generator_start(Known(volume[None]), segment(5), components=5)
+    found = generator_volumes(Known(volume[None]), segment(5), components=5)
     for made in found.volumes:
         assert correlation(made, volume) > 0.9999
     motion = found.basis[1:].flatten(1).norm(dim=1) / volume.norm()
@@ -114,10 +116,79 @@ def test_a_generator_that_does_not_move_starts_at_rest() -> None:
 
 def test_no_component_leaves_the_mean() -> None:
     known = Known(moving(ALONG))
-    all_of_it = generator_start(known, segment(3), components=2)
-    found = generator_start(known, segment(3), components=0)
+    all_of_it = generator_volumes(known, segment(3), components=2)
+    found = generator_volumes(known, segment(3), components=0)
     assert found.coefficients.shape == (3, 1)
     torch.testing.assert_close(found.basis[0], all_of_it.volumes.mean(0))
+
+
+# From a generator's line, laid out straight and bent by images
+
+
+def turning(count: int) -> Tensor:
+    """(V, D, D, D) body with a lump that goes a quarter around it."""
+    angle = torch.linspace(0, math.pi / 2, count)
+    return moving([(0.0, 4 * float(a.cos()), 4 * float(a.sin())) for a in angle])
+
+
+def matches(found: Tensor, volumes: Tensor) -> Tensor:
+    """Number of the volume that each of (V, D, D, D) is most like."""
+    return torch.tensor(
+        [
+            max(range(len(volumes)), key=lambda v: correlation(made, volumes[v]))
+            for made in found
+        ]
+    )
+
+
+def test_a_straight_line_comes_back_in_order() -> None:
+    mean, motion = phantom(), moving(ALONG[:1])[0]
+    places = torch.tensor([-0.1, 0.5, -0.5, 0.3, -0.3, 0.1])
+    volumes = mean + places[:, None, None, None] * motion
+    weights = torch.full((6,), 1 / 6)
+    found = straightened(Manifold.span(volumes, segment(6), weights, 5))
+    assert torch.equal(found.latents, segment(6))
+    assert len(found.basis) == 2
+    steps = found.volumes.diff(dim=0).flatten(1) @ motion.flatten()
+    expected = 0.2 * motion.square().sum()
+    torch.testing.assert_close(steps.abs(), expected.expand(5), rtol=1e-3, atol=0)
+    assert (steps.sign() == steps[0].sign()).all()
+
+
+FOLDED = [0, 2, 4, 6, 5, 3, 1]
+
+
+def test_images_lay_a_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 4)
+    volumes = turning(7)
+    work, _ = begun(volumes, 700, 4.0, components=3)
+    generator = Known(volumes[FOLDED])
+    generator.focus = torch.ones_like(volumes[0])  # keeps the frame
+    before = generator_volumes(generator, segment(7), 3).volumes
+    assert matches(before, volumes).tolist() == FOLDED
+    found = generator_start(work, generator, segment(7))
+    after = matches(found.volumes, volumes)
+    steps = after.diff() * (after[-1] - after[0]).sign()
+    assert (steps >= 0).all()
+    assert int((after[-1] - after[0]).abs()) >= 4
+    assert len(found.basis) == 4
+
+
+@pytest.mark.parametrize("latents", [segment(2), LatentPrior("uniform", 2).grid(2)])
+def test_what_is_no_line_starts_as_it_is(latents: Tensor) -> None:
+    volumes = moving([*ALONG, (1.0, -2.0, 0.0)])[: len(latents)]
+    work, _ = begun(volumes, 80, 1.0, components=1)
+    found = generator_start(work, Known(volumes), latents)
+    expected = generator_volumes(Known(volumes), latents, 1)
+    torch.testing.assert_close(found.volumes, expected.volumes)
+
+
+def test_a_rigid_generator_starts_as_it_is() -> None:
+    volume = phantom()
+    work, _ = begun(volume[None], 80, 1.0, components=0)
+    found = generator_start(work, Known(volume[None]), segment(5))
+    assert found.basis.shape[0] == 1
 
 
 # From nothing
