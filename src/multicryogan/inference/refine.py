@@ -37,7 +37,6 @@ from multicryogan.training.build import build_symmetry
 
 MASK, REPORT, CURVES, VIEWS = "mask.mrc", "refine.json", "fsc.csv", "views.csv"
 WEIGHTS = "weights.csv"
-ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
 Report = Callable[[str, int, int], None]
 
 
@@ -145,7 +144,7 @@ def refine_run(
     half_maps = half_volumes(state)
     curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
-    level = state.tree.levels(last_shell)
+    level = state.tree.levels(last_shell) + state.history[-1]["finer"]
     pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
     # Which of the symmetric poses, nothing can tell.
     group = work.symmetry.of_all(len(state.maxima[0]) - 1)
@@ -191,10 +190,8 @@ def is_finished(state: State, work: Refinement) -> bool:
     """Whether all shells are in and held-out images gain no more, or time is up."""
     if state.iteration >= work.config.iterations:
         return True
-    at_end = [r for r in state.history if r["shell"] == work.last_shell]
-    if len(at_end) < 2 or at_end[-1]["held_out"] is None:
-        return False
-    return bool(at_end[-1]["held_out"] - at_end[-2]["held_out"] < ENOUGH)
+    is_fine = bool(state.history and state.history[-1]["finer"])
+    return is_fine and work.is_settled(state)
 
 
 def describe(state: State) -> str:
@@ -205,9 +202,10 @@ def describe(state: State) -> str:
     reach = len(agreement) if reach is None else reach
     held = "" if last["held_out"] is None else f", held out {last['held_out']:.2f}"
     mean = sum(last["log_likelihood"]) / 2
+    poses = ", finer poses" if last["finer"] else ""
     return (
-        f"iteration {last['iteration']}: shells to {last['shell']}, halves agree to "
-        f"shell {reach - 1}; log-likelihood {mean:.2f} nats an image{held}; "
+        f"iteration {last['iteration']}: shells to {last['shell']}{poses}, halves "
+        f"agree to shell {reach - 1}; log-likelihood {mean:.2f} nats an image{held}; "
         f"{last['seconds']:.0f} s"
     )
 

@@ -42,6 +42,8 @@ from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
+ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
+FINE_ITERATIONS = 2  # at least, where iterations run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,38 @@ class Refinement:
         """Law of the images up to a shell."""
         return ImageLaw(self.noise_power, self.pixel_size, shell)
 
-    def held_out(self, manifold: Manifold, shell: int, tree: PoseTree) -> float | None:
+    def finer(self, state: State) -> int:
+        """Count divisions of the poses beyond those that the shells ask for.
+
+        On a grid that is coarse for its shells, maps that blur by the grid's steps
+        explain images best. In the end it is divided once more: when all shells are in
+        and images gain no more, or few iterations are left.
+        """
+        if state.history and state.history[-1]["finer"]:
+            return 1
+        few = state.iteration >= self.config.iterations - FINE_ITERATIONS
+        is_due = few or self.is_settled(state)
+        return int(is_due and state.shell == self.last_shell)
+
+    def is_settled(self, state: State) -> bool:
+        """Whether held-out images gained no more, all shells in, on the same poses."""
+        last = state.history[-1] if state.history else {}
+        alike = [
+            record["held_out"]
+            for record in state.history
+            if record["shell"] == self.last_shell and record["finer"] == last["finer"]
+        ]
+        if len(alike) < 2 or alike[-1] is None:
+            return False
+        return bool(alike[-1] - alike[-2] < ENOUGH)
+
+    def held_out(
+        self, manifold: Manifold, shell: int, tree: PoseTree, finer: int = 0
+    ) -> float | None:
         """Mean log-likelihood of the images that neither half sees, in nats."""
         if not len(self.rows[2]):
             return None
-        look = Examination(manifold, self.law(shell), tree)
+        look = Examination(manifold, self.law(shell), tree, finer)
         placement = look.place(self.sampler, self.rows[2])
         return float(placement.log_likelihood.double().mean())
 
@@ -145,9 +174,9 @@ class Refinement:
     ) -> State:
         """Do one iteration."""
         start = time.monotonic()
-        sums = []
+        sums, finer = [], self.finer(state)
         for half, manifold in enumerate(state.halves):
-            look = Examination(manifold, self.law(state.shell), state.tree)
+            look = Examination(manifold, self.law(state.shell), state.tree, finer)
             own = look.empty_sums(self.box)
             name = f"iteration {state.iteration + 1}, half {half + 1}"
             look.place(
@@ -169,16 +198,19 @@ class Refinement:
             halves=(halves[0], halves[1]),
             maxima=maxima,
             solvent=solvent,
-            tree=self._refitted(state, counts),
+            tree=self._refitted(state, counts, look.level),
             history=state.history,
         )
         record = {
             "iteration": after.iteration,
             "shell": state.shell,
+            "finer": finer,
             "log_likelihood": [
                 own.counts.log_likelihood / own.counts.images for own in sums
             ],
-            "held_out": self.held_out(after.manifold, after.shell, after.tree),
+            "held_out": self.held_out(
+                after.manifold, after.shell, after.tree, finer
+            ),
             "contrast_spread": spaced.contrast_spread,
             "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),
@@ -211,10 +243,9 @@ class Refinement:
             manifold = manifold.of_contrasts(spread)
         return manifold
 
-    def _refitted(self, state: State, counts: Counts) -> PoseTree:
-        """Fit the width of the shifts to both halves."""
+    def _refitted(self, state: State, counts: Counts, level: int) -> PoseTree:
+        """Fit the width of the shifts to both halves, compared at a level."""
         square = float(counts.shift_square) / counts.images
-        level = state.tree.levels(state.shell)
         shifts = state.tree.shifts.refitted(square, level)
         return dataclasses.replace(state.tree, shifts=shifts)
 

@@ -32,7 +32,6 @@ from multicryogan.inference import MANIFOLD, load_manifold, refine, refine_run
 from multicryogan.inference.refine import (
     Refined,
     half_volumes,
-    is_finished,
     split_rows,
     write_refined,
 )
@@ -557,39 +556,14 @@ def test_halves_are_those_that_assign_exports(
         assert int(first[0]) == (1 if seed else 2)  # row 0 is held out
 
 
-# The end
-
-
-@dataclasses.dataclass
-class Work:
-    """What `is_finished` asks of a refinement."""
-
-    config: RefineConfig
-    last_shell: int = 5
-
-
-def after(*records: tuple[int, float | None]) -> State:
-    """State after iterations of these last shells and held-out likelihoods."""
-    history = tuple({"shell": shell, "held_out": held} for shell, held in records)
-    return State(len(records), 5, (), torch.zeros(0), torch.zeros(0), TREE, history)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("records", "expected"),
-    [
-        ([], False),
-        ([(3, 1.0), (4, 1.0), (5, 1.0)], False),
-        ([(3, 1.0), (5, 2.0), (5, 2.06)], False),
-        ([(3, 1.0), (5, 2.0), (5, 2.04)], True),
-        ([(5, 2.0), (5, 1.0)], True),
-        ([(5, 1.0), (5, 1.0), (5, 3.0)], False),
-        ([(5, None), (5, None), (5, None)], False),
-        ([(3, 1.0), (3, 2.0), (3, 3.0), (3, 4.0)], True),
-    ],
-)
-def test_it_ends_when_all_shells_are_in_and_nothing_is_gained(
-    records: list[tuple[int, float | None]], expected: bool
+def test_the_last_iterations_are_in_finer_poses(
+    whole: tuple[Path, Refined, list[str]],
 ) -> None:
-    """Or after four iterations."""
-    work: Any = Work(RefineConfig(iterations=4))
-    assert is_finished(after(*records), work) is expected
+    history = whole[1].state.history
+    at_end = [record["shell"] == BOX // 2 for record in history]
+    fine = [bool(record["finer"]) for record in history]
+    assert at_end[-1]
+    assert fine[-1]
+    assert not fine[0]
+    for record, line in zip(history, whole[2], strict=True):
+        assert ("finer poses" in line) == bool(record["finer"])
