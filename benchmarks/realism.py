@@ -88,7 +88,7 @@ class Size:
 
 BOX = 32  # of the configs
 FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000, 8)
-HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 5)
+HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 7)
 
 
 @dataclass(frozen=True)
