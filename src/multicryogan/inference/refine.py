@@ -20,9 +20,9 @@ from multicryogan.inference.assignment import latent_grid
 from multicryogan.inference.identity import describe_work
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.inference.masks import given_masks, sphere
-from multicryogan.inference.refinement import Refinement, State
+from multicryogan.inference.refinement import Refinement, Report, State
 from multicryogan.inference.spacing import weight_table
-from multicryogan.inference.starts import generator_start, random_start
+from multicryogan.inference.starts import begin
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.poses import PoseTree
@@ -37,7 +37,6 @@ from multicryogan.training.build import build_symmetry
 
 MASK, REPORT, CURVES, VIEWS = "mask.mrc", "refine.json", "fsc.csv", "views.csv"
 WEIGHTS = "weights.csv"
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def refine_run(
     if found is None:
         latents = latent_grid(config, settings.conformations)
         excess = stage.spectra.excess
-        found = _begin(work, generator, latents, excess)
+        found = begin(work, generator, latents, excess, report)
         _write_checkpoint(output, found, made_for)
     state, start, scores = found
     while not is_finished(state, work):
@@ -300,29 +299,6 @@ def view_table(manifold: Manifold) -> dict[str, Any]:
     for number, weights in enumerate(views.weights, start=1):
         table[f"conformation_{number:03d}"] = CELLS * weights
     return {name: column.tolist() for name, column in table.items()}
-
-
-def _begin(
-    work: Refinement, generator: Generator, latents: Tensor, excess: Tensor
-) -> tuple[State, str, dict[str, Any]]:
-    """Make the starts that are asked for and keep the best."""
-    settings = work.config
-    scores: dict[str, Any] = {}
-    starts: dict[str, Manifold] = {}
-    if settings.start != "random":
-        starts["generator"] = generator_start(work, generator, latents)
-    if settings.start != "generator":
-        if not len(work.rows[2]):
-            raise InputError(
-                f"--start {settings.start}: too few particles to hold some out, which "
-                "tell the starts apart; use --start generator"
-            )
-        starts["random"], scores["random tries"] = random_start(work, latents, excess)
-    states = {name: work.begin(start) for name, start in starts.items()}
-    for name, state in states.items():
-        scores[name] = work.held_out(state.manifold, state.shell, state.tree)
-    best = max(states, key=lambda name: scores[name] or 0.0)
-    return states[best], best, scores
 
 
 def _write_checkpoint(

@@ -13,6 +13,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
 ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
 FINE_ITERATIONS = 2  # at least, where iterations run out
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,7 @@ class Refinement:
         placement = look.place(self.sampler, self.rows[2])
         return float(placement.log_likelihood.double().mean())
 
-    def step(
-        self, state: State, report: Callable[[str, int, int], None] | None = None
-    ) -> State:
+    def step(self, state: State, report: Report | None = None) -> State:
         """Do one iteration."""
         start = time.monotonic()
         sums, finer = [], self.finer(state)
@@ -183,7 +183,7 @@ class Refinement:
                 self.sampler,
                 self.rows[half],
                 own,
-                None if report is None else lambda *done: report(name, *done),  # noqa: B023
+                None if report is None else partial(report, name),
             )
             sums.append(own)
         basis, maxima, solvent, agreement = self._maximise(state, sums)
@@ -208,9 +208,7 @@ class Refinement:
             "log_likelihood": [
                 own.counts.log_likelihood / own.counts.images for own in sums
             ],
-            "held_out": self.held_out(
-                after.manifold, after.shell, after.tree, finer
-            ),
+            "held_out": self.held_out(after.manifold, after.shell, after.tree, finer),
             "contrast_spread": spaced.contrast_spread,
             "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),

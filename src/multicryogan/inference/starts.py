@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from multicryogan.errors import InputError
 from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
-from multicryogan.inference.refinement import Refinement, weighed
+from multicryogan.inference.refinement import Refinement, Report, State, weighed
 from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import (
@@ -35,21 +38,75 @@ from multicryogan.rng import stream
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
+STRAIGHT_SHELLS = LINE_SHELLS[:2]  # of a line that a generator has found
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
 FAINT = 0.1  # power of the first motion, of the map's
 
 
+def begin(
+    work: Refinement,
+    generator: Generator,
+    latents: Tensor,
+    excess: Tensor,
+    report: Report | None,
+) -> tuple[State, str, dict[str, Any]]:
+    """Make the starts that are asked for and keep the best.
+
+    Args:
+        work: The refinement.
+        generator: A trained generator.
+        latents: (V, d) conformations wanted.
+        excess: (D//2+1,) power of the images beyond their noise.
+        report: Called with what is being done, images done and images in all.
+
+    Returns:
+        The first state, the name of its start, and the held-out log-likelihood of all.
+
+    Raises:
+        InputError: Starts cannot be told apart, as no images are held out.
+    """
+    settings = work.config
+    scores: dict[str, Any] = {}
+    starts: dict[str, Manifold] = {}
+    if settings.start != "random":
+        starts["generator"] = generator_start(work, generator, latents, report)
+    if settings.start != "generator":
+        if not len(work.rows[2]):
+            raise InputError(
+                f"--start {settings.start}: too few particles to hold some out, which "
+                "tell the starts apart; use --start generator"
+            )
+        found = random_start(work, latents, excess, report)
+        starts["random"], scores["random tries"] = found
+    states = {name: work.begin(start) for name, start in starts.items()}
+    for name, state in states.items():
+        scores[name] = work.held_out(state.manifold, state.shell, state.tree)
+    best = max(states, key=lambda name: scores[name] or 0.0)
+    return states[best], best, scores
+
+
 def generator_start(
-    work: Refinement, generator: Generator, latents: Tensor
+    work: Refinement,
+    generator: Generator,
+    latents: Tensor,
+    report: Report | None = None,
 ) -> Manifold:
-    """Take the volumes of a generator at (V, d) latents; of a line, bend it anew."""
+    """Take the volumes of a generator at (V, d) latents; of a line, bend it anew.
+
+    Args:
+        work: The refinement; the first half's images bend the line.
+        generator: A trained generator.
+        latents: (V, d) conformations wanted.
+        report: Called with what is being done, images done and images in all.
+    """
     found = generator_volumes(generator, latents, work.config.components)
     found = found.to(work.noise_power.device).of_contrasts(work.contrast_spread)
     if latents.shape[1] > 1 or len(latents) < 3 or len(found.basis) == 1:
         return found
     draws = stream(work.config.seed, "bent start")
-    return _bend(work, straightened(found), latents, draws)
+    line = straightened(found)
+    return _bend(work, line, latents, STRAIGHT_SHELLS, draws, report)
 
 
 def generator_volumes(
@@ -82,7 +139,10 @@ def straightened(found: Manifold) -> Manifold:
 
 
 def random_start(
-    work: Refinement, latents: Tensor, signal_power: Tensor
+    work: Refinement,
+    latents: Tensor,
+    signal_power: Tensor,
+    report: Report | None = None,
 ) -> tuple[Manifold, list[float | None]]:
     """Make a manifold from images alone.
 
@@ -90,6 +150,7 @@ def random_start(
         work: The refinement; the first half's images are used.
         latents: (V, d) conformations wanted.
         signal_power: (D//2+1,) power of the images beyond their noise.
+        report: Called with what is being done, images done and images in all.
 
     Returns:
         The best manifold, and the held-out log-likelihoods of all maps and motions;
@@ -105,35 +166,45 @@ def random_start(
         one = Manifold(latents[:1], torch.ones(1), torch.ones(1, 1), blob, all_pairs(1))
         one = one.to(work.noise_power.device).of_contrasts(work.contrast_spread)
         for shell in _shells(MAP_SHELLS, work):
-            one, _ = ascend(work, one, rows, shell)
+            one, _ = ascend(work, one, rows, shell, report)
         maps.append(one)
         scores.append(_score(work, one))
     best = _best(maps, scores)
     motions: list[Manifold] = []
     for attempt in range(MOTIONS if min(config.components, len(latents) - 1) else 0):
         draws = stream(config.seed, "random motion", step=attempt)
-        motions.append(_bend(work, best, latents, draws))
+        motions.append(_bend(work, best, latents, LINE_SHELLS, draws, report))
         scores.append(_score(work, motions[-1]))
     return _best([*maps, *motions], scores), scores
 
 
 def _bend(
-    work: Refinement, some: Manifold, latents: Tensor, draws: torch.Generator
+    work: Refinement,
+    some: Manifold,
+    latents: Tensor,
+    line: tuple[int, ...],
+    draws: torch.Generator,
+    report: Report | None,
 ) -> Manifold:
     """Let images of the first half move a map or a straight line, and then bend it."""
     count = min(work.config.components, len(latents) - 1)
+    rows = work.rows[0][:MOTION_IMAGES]
     # The straight line first: beside it an even function may win, and fold it.
-    for components, shells in ((1, LINE_SHELLS), (count, MOTION_SHELLS)):
+    for components, shells in ((1, line), (count, MOTION_SHELLS)):
         some = _faint_motion(some, latents, components, draws)
         some = replace(some, basis=work.symmetry.impose(some.basis))
         for shell in _shells(shells, work):
-            some, counts = ascend(work, some, work.rows[0][:MOTION_IMAGES], shell)
+            some, counts = ascend(work, some, rows, shell, report)
             some = work.by_laws(some, counts)
     return some
 
 
 def ascend(
-    work: Refinement, manifold: Manifold, rows: Tensor, shell: int
+    work: Refinement,
+    manifold: Manifold,
+    rows: Tensor,
+    shell: int,
+    report: Report | None = None,
 ) -> tuple[Manifold, Counts]:
     """Do one iteration without halves: the prior is the power beyond the noise.
 
@@ -142,7 +213,9 @@ def ascend(
     """
     look = Examination(manifold, work.law(shell), work.tree)
     sums = look.empty_sums(work.box)
-    look.place(work.sampler, rows, sums)
+    name = f"start, shells to {shell}"
+    progress = None if report is None else partial(report, name)
+    look.place(work.sampler, rows, sums, progress)
     estimate = work.maximum(manifold, sums, shell)
     basis = weighed(estimate, own_power(estimate), work.masks(manifold.basis))
     return replace(manifold, basis=basis), sums.counts

@@ -28,7 +28,7 @@ from multicryogan.config import (
 from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
 from multicryogan.imaging import Symmetry, symmetrise
-from multicryogan.inference import MANIFOLD, load_manifold, refine, refine_run
+from multicryogan.inference import MANIFOLD, load_manifold, refine_run, starts
 from multicryogan.inference.refine import (
     Refined,
     half_volumes,
@@ -506,7 +506,7 @@ def test_the_start_that_explains_held_out_images_best_is_taken(
     refined = whole[1].state.manifold
     other = dataclasses.replace(refined, basis=size * refined.basis)
     monkeypatch.setattr(
-        refine, "random_start", lambda work, latents, power: (other, [1.5])
+        starts, "random_start", lambda work, latents, power, report: (other, [1.5])
     )
     settings = dataclasses.replace(SETTINGS, iterations=1, start="both")
     weak = Known(0.5 * read_maps(whole[0]))

@@ -167,7 +167,12 @@ def test_images_lay_a_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
     generator.focus = torch.ones_like(volumes[0])  # keeps the frame
     before = generator_volumes(generator, segment(7), 3).volumes
     assert matches(before, volumes).tolist() == FOLDED
-    found = generator_start(work, generator, segment(7))
+    told: list[tuple[str, int, int]] = []
+    found = generator_start(
+        work, generator, segment(7), lambda *done: told.append(done)
+    )
+    assert told[0] == ("start, shells to 4", 320, 320)
+    assert len(told) == 6
     after = matches(found.volumes, volumes)
     steps = after.diff() * (after[-1] - after[0]).sign()
     assert (steps >= 0).all()
@@ -225,6 +230,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the schedules; few clear images need a cautious step."""
     monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (3,) * 3 + (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 2)
+    monkeypatch.setattr(f"{STARTS}.STRAIGHT_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTIONS", 2)
     monkeypatch.setattr(f"{STARTS}.FAINT", 0.5)
