@@ -202,8 +202,8 @@ class RefineConfig:
     start_shell: int = 8
     """Low-pass of the start, in Fourier pixels; beyond it halves share nothing."""
     start: Literal["generator", "random", "both"] = "generator"
-    """What to start from; of several starts, the one that explains held-out images
-    best."""
+    """What to start from: mean and main motion of the run, or noise; of several
+    starts, the one that explains held-out images best."""
     restarts: int = 8
     """Random starts."""
     views: Literal["learned", "uniform"] = "learned"
@@ -215,7 +215,7 @@ class RefineConfig:
     focus_mask: str = ""
     """Mask (.mrc) outside of which nothing moves; empty: that of the run, if any."""
     seed: int = 0
-    """Seed of the random starts."""
+    """Seed of the noise in starts."""
 
 
 PAPER_MODE: dict[str, Any] = {

@@ -40,7 +40,7 @@ MOTIONS = (
 CONFIG = run_config(
     {"data": {"box": BOX}, "latent": {"kind": "uniform", "dimensions": 2}}
 )
-SETTINGS = RefineConfig(iterations=2, conformations=3, components=4, start_shell=4)
+SETTINGS = RefineConfig(iterations=4, conformations=3, components=4, start_shell=4)
 
 
 @pytest.fixture(scope="module")
