@@ -151,11 +151,12 @@ class Refinement:
 
     def is_settled(self, state: State) -> bool:
         """Whether held-out images gained no more, all shells in, on the same poses."""
-        last = state.history[-1] if state.history else {}
+        history = state.history
         alike = [
             record["held_out"]
-            for record in state.history
-            if record["shell"] == self.last_shell and record["finer"] == last["finer"]
+            for record in history
+            if record["shell"] == self.last_shell
+            and record["finer"] == history[-1]["finer"]
         ]
         if len(alike) < 2 or alike[-1] is None:
             return False

@@ -171,7 +171,8 @@ def random_start(
         scores.append(_score(work, one))
     best = _best(maps, scores)
     motions: list[Manifold] = []
-    for attempt in range(MOTIONS if min(config.components, len(latents) - 1) else 0):
+    can_move = config.components > 0 and len(latents) > 1
+    for attempt in range(MOTIONS if can_move else 0):
         draws = stream(config.seed, "random motion", step=attempt)
         motions.append(_bend(work, best, latents, LINE_SHELLS, draws, report))
         scores.append(_score(work, motions[-1]))
