@@ -1,8 +1,9 @@
 """Where refinement starts: from a generator, or from nothing.
 
-Of a generator's line of conformations, the mean and the main motion are kept, as a
-straight line that images bend anew. A generator may run back along its own curve, and
-expectation-maximisation would keep such a fold; a straight line has none.
+Of a generator's conformations, the mean and as many main motions are kept as the latent
+has dimensions: a straight line, or a plane, that images bend anew. A generator may run
+back along its own curve, and expectation-maximisation would keep such a fold; a
+straight line has none.
 
 A random start is a blob of noise that a few thousand images turn into a map, poses
 unknown, at low resolution first. Most end in a false optimum: several are tried, and
@@ -38,7 +39,6 @@ from multicryogan.rng import stream
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
-STRAIGHT_SHELLS = LINE_SHELLS[:2]  # of a line that a generator has found
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
 FAINT = 0.1  # power of the first motion, of the map's
@@ -92,21 +92,24 @@ def generator_start(
     latents: Tensor,
     report: Report | None = None,
 ) -> Manifold:
-    """Take the volumes of a generator at (V, d) latents; of a line, bend it anew.
+    """Take the volumes of a generator at (V, d) latents, and bend them anew.
+
+    Two states along a dimension are no motion, and kept as they are.
 
     Args:
-        work: The refinement; the first half's images bend the line.
+        work: The refinement; the first half's images bend the line or plane.
         generator: A trained generator.
         latents: (V, d) conformations wanted.
         report: Called with what is being done, images done and images in all.
     """
     found = generator_volumes(generator, latents, work.config.components)
     found = found.to(work.noise_power.device).of_contrasts(work.contrast_spread)
-    if latents.shape[1] > 1 or len(latents) < 3 or len(found.basis) == 1:
+    dimensions = latents.shape[1]
+    if len(latents) < 3**dimensions or len(found.basis) <= dimensions:
         return found
     draws = stream(work.config.seed, "bent start")
-    line = straightened(found)
-    return _bend(work, line, latents, STRAIGHT_SHELLS, draws, report)
+    flat = straightened(found)
+    return _bend(work, flat, latents, draws, report)
 
 
 def generator_volumes(
@@ -129,13 +132,22 @@ def generator_volumes(
 
 
 def straightened(found: Manifold) -> Manifold:
-    """Fit a straight line to conformations, in their order along the main motion."""
-    order = found.coefficients[:, 1].argsort()
-    ends = _smooth_functions(found.latents, 1).to(found.basis)
-    # Its columns are orthonormal: the fit is a mean.
-    basis = torch.tensordot(ends.T, found.volumes[order], 1) / len(order)
-    pairs = all_pairs(2).to(basis.device)
-    return replace(found, coefficients=ends, basis=basis, pairs=pairs)
+    """Fit a line, or a plane, to conformations along the d main motions.
+
+    Volumes are linear in their ranks along the motions, whatever their order in the
+    (V, d) latents. Of several motions, those directions count that the latents have:
+    the orthogonal Procrustes problem (Schoenemann 1966, Psychometrika 31, 1).
+    """
+    dimensions = found.latents.shape[1]
+    even = _smooth_functions(found.latents, dimensions).to(found.basis)
+    main = found.coefficients[:, 1 : dimensions + 1]
+    left, _, right = torch.linalg.svd(main.T @ even[:, 1:])
+    ranks = _ranks(main @ left @ right).to(even)
+    unit = (ranks - ranks.mean(0)) / ranks.std(0, correction=0)
+    fit = torch.linalg.pinv(torch.cat((even[:, :1], unit), dim=1))
+    basis = torch.tensordot(fit, found.volumes, 1)
+    pairs = all_pairs(len(basis)).to(basis.device)
+    return replace(found, coefficients=even, basis=basis, pairs=pairs)
 
 
 def random_start(
@@ -174,7 +186,7 @@ def random_start(
     can_move = config.components > 0 and len(latents) > 1
     for attempt in range(MOTIONS if can_move else 0):
         draws = stream(config.seed, "random motion", step=attempt)
-        motions.append(_bend(work, best, latents, LINE_SHELLS, draws, report))
+        motions.append(_bend(work, best, latents, draws, report))
         scores.append(_score(work, motions[-1]))
     return _best([*maps, *motions], scores), scores
 
@@ -183,15 +195,15 @@ def _bend(
     work: Refinement,
     some: Manifold,
     latents: Tensor,
-    line: tuple[int, ...],
     draws: torch.Generator,
     report: Report | None,
 ) -> Manifold:
-    """Let images of the first half move a map or a straight line, and then bend it."""
+    """Let images of the first half move a map, a line or a plane, and then bend it."""
     count = min(work.config.components, len(latents) - 1)
+    dimensions = min(latents.shape[1], count)
     rows = work.rows[0][:MOTION_IMAGES]
     # The straight line first: beside it an even function may win, and fold it.
-    for components, shells in ((1, line), (count, MOTION_SHELLS)):
+    for components, shells in ((dimensions, LINE_SHELLS), (count, MOTION_SHELLS)):
         some = _faint_motion(some, latents, components, draws)
         some = replace(some, basis=work.symmetry.impose(some.basis))
         for shell in _shells(shells, work):
@@ -285,7 +297,7 @@ def _smooth_functions(latents: Tensor, count: int) -> Tensor:
 
     Of several latent dimensions: products, the lowest degrees first.
     """
-    place = latents.argsort(0).argsort(0).double() / max(1, len(latents) - 1)
+    place = _ranks(latents.cpu())
     columns = [torch.ones(len(latents), dtype=torch.float64)]
     degree = 1
     while len(columns) <= count:
@@ -297,3 +309,9 @@ def _smooth_functions(latents: Tensor, count: int) -> Tensor:
     basis, triangle = torch.linalg.qr(torch.stack(columns, dim=1))
     signed: Tensor = basis * triangle.diagonal().sign()
     return (signed * math.sqrt(len(latents))).float()
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """(V, d) place of each of (V, d) values in its column, from 0 to 1."""
+    ranks = [column.unique(return_inverse=True)[1].double() for column in values.T]
+    return torch.stack([rank / rank.max().clamp(min=1) for rank in ranks], dim=1)

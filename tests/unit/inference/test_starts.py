@@ -122,7 +122,7 @@ def test_no_component_leaves_the_mean() -> None:
     torch.testing.assert_close(found.basis[0], all_of_it.volumes.mean(0))
 
 
-# From a generator's line, laid out straight and bent by images
+# From a generator's line or plane, laid out straight and bent by images
 
 
 def turning(count: int) -> Tensor:
@@ -155,6 +155,24 @@ def test_a_straight_line_comes_back_in_order() -> None:
     assert (steps.sign() == steps[0].sign()).all()
 
 
+def test_a_plane_comes_back_straight_along_its_latents() -> None:
+    """Latents that bend along the main motions, which are no coordinates themselves."""
+    mean = phantom()
+    motions = torch.stack((moving(ALONG[:1])[0], moving([(3.0, 0.0, 1.0)])[0])) - mean
+    latents = LatentPrior("uniform", 2).grid(5)
+    even = (latents - 0.5) / 0.2**0.5 / 0.4**0.5
+    bent = even + 0.2 * even.prod(1, keepdim=True)
+    volumes = mean + torch.tensordot(bent, motions, 1)
+    weights = torch.full((25,), 1 / 25)
+    found = straightened(Manifold.span(volumes, latents, weights, 5))
+    assert len(found.basis) == 3
+    table = found.volumes.view(5, 5, -1)
+    for axis, motion in enumerate(motions):
+        steps = table.diff(dim=axis).reshape(20, -1)
+        torch.testing.assert_close(steps, steps[:1].expand(20, -1), rtol=0, atol=1e-4)
+        assert correlation(steps[0], motion) > 0.9
+
+
 FOLDED = [0, 2, 4, 6, 5, 3, 1]
 
 
@@ -181,7 +199,7 @@ def test_images_lay_a_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("latents", [segment(2), LatentPrior("uniform", 2).grid(2)])
-def test_what_is_no_line_starts_as_it_is(latents: Tensor) -> None:
+def test_two_states_along_a_dimension_start_as_they_are(latents: Tensor) -> None:
     volumes = moving([*ALONG, (1.0, -2.0, 0.0)])[: len(latents)]
     work, _ = begun(volumes, 80, 1.0, components=1)
     found = generator_start(work, Known(volumes), latents)
@@ -230,7 +248,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the schedules; few clear images need a cautious step."""
     monkeypatch.setattr(f"{STARTS}.MAP_SHELLS", (3,) * 3 + (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 2)
-    monkeypatch.setattr(f"{STARTS}.STRAIGHT_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTION_SHELLS", (4,) * 2)
     monkeypatch.setattr(f"{STARTS}.MOTIONS", 2)
     monkeypatch.setattr(f"{STARTS}.FAINT", 0.5)
