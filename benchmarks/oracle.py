@@ -1,6 +1,6 @@
 """What single images can tell at best: the posterior under the true maps.
 
-python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...]
+python benchmarks/oracle.py DATA [--images 5000] [--assigned FOLDER ...] [--told FILE]
 
 DATA is a folder that `multicryogan simulate` wrote: discrete, or with one or two
 coordinates, continuous or of a table, and perhaps a domain that some particles lack.
@@ -20,8 +20,10 @@ conformation, since images do not show how conformations are turned to each othe
 that alone costs is told by the true maps' poses, once these maps are laid on their
 neighbours as `assign` lays its own. Along one continuous coordinate the particles are
 counted in thirds of the true range: their latents between class maps, these maps
-between true ones. Posterior means crowd towards the middle; shares less that blur are
-what `multicryogan evaluate FOLDER` tells.
+between true ones. Posterior means crowd towards the middle, under the true maps as
+well; shares less that blur are what `multicryogan evaluate FOLDER` tells.
+
+What the true maps tell is kept in the FILE of --told, and read from there where it is.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +52,7 @@ from multicryogan.evaluation.order import rank_correlations, spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
 from multicryogan.evaluation.scores import matching_shell
 from multicryogan.inference import assigned_level
-from multicryogan.io import read_particles, read_volume
+from multicryogan.io import read_particles, read_volume, whole_file
 from multicryogan.likelihood import (
     CLOSE,
     Examination,
@@ -77,7 +80,7 @@ class Found:
     held: float  # share of the variance of the true maps
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Place some images and print how well it went."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -86,21 +89,30 @@ def main() -> None:
     parser.add_argument(
         "--assigned", type=Path, nargs="*", default=[], help="folders of assign"
     )
-    options = parser.parse_args()
+    parser.add_argument("--told", type=Path, help="file of what the true maps tell")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     truth = read_truth(options.data)
-    found = search(options.data, truth, options.images)
-    print("\n".join(report(found, truth)))
+    rows = torch.randperm(len(truth.rotation), generator=stream(0, "oracle"))
+    rows = rows[: options.images]
+    told: Path | None = options.told
+    if told is not None and told.is_file():
+        lines = told.read_text()
+    else:
+        lines = "\n".join(report(search(options.data, truth, rows), truth))
+    if told is not None:
+        with whole_file(told) as path:
+            path.write_text(lines)
+    print(lines)
     for folder in options.assigned:
-        print(f"{folder}: {report_assigned(folder, found.rows, truth)}")
+        print(f"{folder}: {report_assigned(folder, rows, truth)}")
 
 
-def search(data: Path, truth: Truth, images: int) -> Found:
-    """Compare random particles with all true maps in all poses."""
+def search(data: Path, truth: Truth, rows: Tensor) -> Found:
+    """Compare the particles of rows (B,) with all true maps in all poses."""
     stack = read_particles(data / "particles.star")
     box = truth.maps.shape[-1]
     stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
-    rows = torch.randperm(len(stack), generator=stream(0, "oracle"))[:images]
     law, tree = stage.law(), stage.poses(truth.config.shift_sigma_angstrom)
     finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
     maps, held = true_manifold(truth)
@@ -172,6 +184,8 @@ def report(found: Found, truth: Truth) -> list[str]:
             f"{error[axis]:.2f} {unit} (prior mean: {prior[axis]:.2f}), told spread "
             f"{spread[axis]:.2f}"
         )
+    if truth.map_coordinates.shape[1] == 1 and truth.units != (PRESENT,):
+        lines.append(_shares_along(mean[:, 0], rows, truth))
     return lines
 
 

@@ -67,7 +67,7 @@ VIEWS = {
 """Laws of views in train and in refine."""
 FEW = 4  # shares that are shown
 TOLD = re.compile(r"(?:correlation|right group:|rightly:) (\d[\d. /]*)")
-PLACED = re.compile(r"(?:as placed|posterior of all): ([\d. %/]*) %")
+PLACED = re.compile(r"(?:as placed|mean posterior(?: of all)?): ([\d. %/]*) %")
 PARTS = ("data", "others")  # of a set, and the seed of each: the order
 
 
@@ -232,7 +232,7 @@ def run_job(job: Job, work: Path) -> Record:
         "minutes": minutes,
         "trained": figures(trained),
         "refined": figures(refined),
-        "single particles": single_particles(others, assigned, job.threads),
+        "single particles": single_particles(data, assigned, job.threads),
     }
 
 
@@ -275,13 +275,14 @@ def figures(folder: Path) -> Record:
     }
 
 
-def single_particles(others: Path, assigned: Path, threads: int) -> list[str]:
+def single_particles(data: Path, assigned: Path, threads: int) -> list[str]:
     """Compare what was told of single particles with what the true maps tell."""
-    script = [sys.executable, str(ROOT / "benchmarks/oracle.py"), str(others)]
-    script += ["--threads", str(threads), "--assigned", str(assigned)]
+    script = [sys.executable, str(ROOT / "benchmarks/oracle.py"), str(data / "others")]
+    script += ["--threads", str(threads), "--told", str(data / "told.txt")]
+    script += ["--assigned", str(assigned)]
     found = subprocess.run(script, capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        raise InputError(f"oracle.py {others}: {found.stderr.strip()[-200:]}")
+        raise InputError(f"oracle.py {data}: {found.stderr.strip()[-200:]}")
     return found.stdout.splitlines()
 
 
@@ -290,7 +291,8 @@ def table(records: Sequence[Record]) -> list[str]:
     head = ["set", "box", "views", "seeds", "stage", "rank correlation", "reached"]
     head += ["FSC area, ends and middle", "Å", "true mean map's area", "difference"]
     head += ["shares of thirds or states, %", "occupancy", "calls itself sound"]
-    head += ["single particles", "by the true maps", "their shares, %"]
+    head += ["single particles", "by the true maps"]
+    head += ["their shares, %", "by the true maps"]
     lines = [_row(head), _row(["---"] * len(head))]
     alike: dict[str, list[Record]] = {}
     for record in records:
@@ -319,9 +321,10 @@ def table(records: Sequence[Record]) -> list[str]:
             if stage == "refined":
                 told = [told_of_particles(record) for record in group]
                 cells += [_list(values, 2) for values in zip(*told, strict=True)]
-                cells += [_list([placed_shares(record) for record in group], 0)]
+                placed = [placed_shares(record) for record in group]
+                cells += [_list(values, 0) for values in zip(*placed, strict=True)]
             else:
-                cells += ["-"] * 3
+                cells += ["-"] * 4
             lines.append(_row(cells))
     return lines
 
@@ -331,16 +334,23 @@ def told_of_particles(record: Record) -> tuple[list[float], list[float]]:
     found: tuple[list[float], list[float]] = [], []
     for line in record["single particles"]:
         for values in TOLD.findall(line):
-            of_run = found["assigned:" not in line]
             some = [float(x) for x in values.split(" / ")]
-            of_run += [x / 100 if x > 1 else x for x in some]
+            found[_is_of_maps(line)].extend(x / 100 if x > 1 else x for x in some)
     return found
 
 
-def placed_shares(record: Record) -> list[float]:
-    """Per cent of the particles in each state or third, as `assign` placed them."""
-    found = PLACED.search("\n".join(record["single particles"]))
-    return [float(x) for x in found[1].split(" % / ")] if found else []
+def placed_shares(record: Record) -> tuple[list[float], list[float]]:
+    """Per cent of the particles in each state or third: by the run, and true maps."""
+    found: tuple[list[float], list[float]] = [], []
+    for line in record["single particles"]:
+        for values in PLACED.findall(line):
+            found[_is_of_maps(line)].extend(float(x) for x in values.split(" % / "))
+    return found
+
+
+def _is_of_maps(line: str) -> bool:
+    """Whether the true maps told a line, and not a run."""
+    return "assigned:" not in line
 
 
 def _list(runs: Sequence[Sequence[float | None]], digits: int) -> str:

@@ -41,7 +41,7 @@ def report(folder: Path, law: LawConfig, snr_db: float) -> dict[str, str]:
     )
     simulate(config, folder)
     truth = read_truth(folder)
-    lines = oracle.report(oracle.search(folder, truth, 150), truth)
+    lines = oracle.report(oracle.search(folder, truth, torch.arange(150)), truth)
     return {line.split(":")[0]: line.split(":", 1)[1] for line in lines[1:]}
 
 
@@ -67,6 +67,21 @@ def test_clear_images_tell_the_coordinate(tmp_path: Path) -> None:
     words = line.replace(",", "").split()
     assert float(words[2]) > 0.9
     assert float(words[5]) < 40 / math.sqrt(12) / 2  # half of the prior's spread
+
+
+def test_what_the_true_maps_tell_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    law = LawConfig(maps=9)
+    made = SimulationConfig(images=60, box=16, pixel_size=10.0, law=law)
+    simulate(made, tmp_path / "data")
+    asked = [str(tmp_path / "data"), "--told", str(tmp_path / "told.txt")]
+    oracle.main(asked)
+    first = capsys.readouterr().out
+    assert "\nin thirds of the range, as placed: " in first
+    monkeypatch.setattr(oracle, "search", None)
+    oracle.main(asked)
+    assert capsys.readouterr().out == first
 
 
 def test_shares_are_those_of_the_images(tmp_path: Path) -> None:
@@ -99,7 +114,9 @@ def test_clear_images_tell_two_coordinates_of_a_table(
     )
     simulate(config, tmp_path / "data")
     truth = read_truth(tmp_path / "data")
-    lines = oracle.report(oracle.search(tmp_path / "data", truth, 60), truth)
+    lines = oracle.report(
+        oracle.search(tmp_path / "data", truth, torch.arange(60)), truth
+    )
     ranks = [
         float(line.split("rank correlation ")[1].split(",")[0])
         for line in lines
@@ -123,7 +140,9 @@ def test_clear_images_tell_a_domain(kind: str, tmp_path: Path) -> None:
     )
     simulate(config, tmp_path / "data")
     truth = read_truth(tmp_path / "data")
-    lines = oracle.report(oracle.search(tmp_path / "data", truth, 60), truth)
+    lines = oracle.report(
+        oracle.search(tmp_path / "data", truth, torch.arange(60)), truth
+    )
     found = {line.split(":")[0]: line.split(":", 1)[1] for line in lines[1:]}
     if kind == "uniform":
         assert float(found["coordinate, posterior mean"].split()[2].strip(",")) > 0.8

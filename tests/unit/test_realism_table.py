@@ -17,6 +17,7 @@ realism = load_benchmark("realism")
 TOLD = [
     "pose error: median 4.4 degrees; above 30 degrees 2.5 +- 0.2 %",
     "coordinate, posterior mean: rank correlation 0.934, rms error 2.05 deg",
+    "in thirds of the range, as placed: 32.0 % / 36.0 % / 32.0 %; of these: 9 % / 9 %",
     "run/assigned: posterior mean: rank correlation 0.925; pose error: median 5.8; in "
     "thirds of the range, as placed: 36.0 % / 32.1 % / 31.9 %; of these: 9 % / 9 % / "
     "9 %",
@@ -127,7 +128,7 @@ def test_the_table_has_a_row_for_each_stage(
     assert lines[-1] == (
         "| all | 32 | learned | 0 | refined | 0.97 | 1 to 18 | 0.90 / 0.90 / 0.90 | "
         "10.5 / 10.5 / 10.5 | 0.80 / 0.80 / 0.80 | 0.76 | 30 / 30 / 40 | - | 0 of 1 | "
-        "0.93 | 0.93 | 36 / 32 / 32 |"
+        "0.93 | 0.93 | 36 / 32 / 32 | 32 / 36 / 32 |"
     )
     assert len(commands.given) == 7
 
@@ -140,15 +141,19 @@ def test_the_single_particles_of_every_kind_of_set_are_picked() -> None:
     ]
     told = realism.told_of_particles({"single particles": lines})
     assert told == ([0.91, 0.89], [0.98, 0.96])
-    assert realism.placed_shares({"single particles": lines}) == []
+    assert realism.placed_shares({"single particles": lines}) == ([], [])
     lines = [
-        "domain there or not, told rightly: 98.3 +- 0.2 %",
+        "in the right group: 98.3 +- 0.2 %",
+        "shares by the mean posterior: 70.1 % / 29.9 %; of these images: 1.0 % / 99 %",
         "x/assigned: in the right group: 65.4 +- 0.7 %; shares by the mean posterior "
         "of all: 77.9 % / 22.1 %; pose error: median 18.4 degrees",
     ]
     told = realism.told_of_particles({"single particles": lines})
     assert told == ([0.654], [0.983])
-    assert realism.placed_shares({"single particles": lines}) == [77.9, 22.1]
+    lines[0] = "domain there or not, told rightly: 98.3 +- 0.2 %"
+    assert realism.told_of_particles({"single particles": lines}) == told
+    placed = realism.placed_shares({"single particles": lines})
+    assert placed == ([77.9, 22.1], [70.1, 29.9])
 
 
 def test_a_run_whose_matches_have_no_order_has_a_row(
