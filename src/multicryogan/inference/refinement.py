@@ -24,7 +24,7 @@ from multicryogan.data.sampler import ImageSampler
 from multicryogan.fourier import frequency_radius, shell_index
 from multicryogan.imaging import ASYMMETRIC, Symmetry, symmetric_mask
 from multicryogan.inference.masks import Masks, molecule, sphere
-from multicryogan.inference.spacing import follow
+from multicryogan.inference.spacing import alike, follow
 from multicryogan.inference.symmetric import in_all_poses
 from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold
@@ -233,10 +233,15 @@ class Refinement:
         return dataclasses.replace(estimate, spectrum=spectrum)
 
     def by_laws(self, manifold: Manifold, counts: Counts) -> Manifold:
-        """Give a manifold the views and the contrasts that images of it showed."""
+        """Give a manifold the views and the contrasts that images of it showed.
+
+        Conformations that are alike are seen alike: else a line ends in some that
+        differ by nothing but the directions they are seen from.
+        """
         if self.config.views == "learned":
             group = self.symmetry.of_all(len(manifold.basis) - 1)
-            manifold = manifold.seen_from(ViewLaw.of_counts(counts.views, group))
+            views = ViewLaw.of_counts(counts.views, group, alike(manifold))
+            manifold = manifold.seen_from(views)
         if manifold.contrast_spread > 0:
             spread = contrast_spread(counts.contrast, counts.images)
             manifold = manifold.of_contrasts(spread)

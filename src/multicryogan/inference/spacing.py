@@ -29,6 +29,7 @@ from multicryogan.likelihood.manifold import Manifold
 BEYOND = 2.0  # steps between conformations that an end may move at once
 GIVEN = 0.02  # of its weight, that a conformation gives to each neighbour
 EVEN = 0.01  # of all weight, spread evenly: what is left out once, never comes back
+ALIKE = 0.1  # standard deviation, of the largest distance of two conformations
 TINY = 1e-12
 
 
@@ -53,6 +54,21 @@ def follow(manifold: Manifold, share: Tensor) -> Manifold:
     place = quantiles(share.double().cpu(), manifold.weights.double().cpu())
     moved = along(manifold.coefficients, place)
     return dataclasses.replace(manifold, coefficients=moved)
+
+
+def alike(manifold: Manifold) -> Tensor:
+    """Tell how far V conformations are one, as their views are: (V, V), 1 for the same.
+
+    By a Gaussian of the distance of their volumes: two states that a line jumps between
+    are not alike, those of one state are.
+    """
+    basis = manifold.basis.flatten(1).double()
+    places = manifold.coefficients.double()
+    products = places @ (basis @ basis.T) @ places.T
+    size = products.diagonal()
+    square = (size[:, None] + size - 2 * products).clamp(min=0)
+    width = ALIKE**2 * square.max().clamp(min=TINY * size.max())
+    return (-0.5 * square / width).exp().to(manifold.coefficients)
 
 
 def shared_out(share: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -44,7 +44,9 @@ class ViewLaw:
         return ViewLaw(torch.full((1, CELLS), 1 / CELLS))
 
     @staticmethod
-    def of_counts(counts: Tensor, group: str = "C1") -> ViewLaw:
+    def of_counts(
+        counts: Tensor, group: str = "C1", alike: Tensor | None = None
+    ) -> ViewLaw:
         """Estimate the law from posterior weights, (V, K), of particles.
 
         The mean of a Dirichlet posterior at three levels. The blurred counts of all
@@ -56,12 +58,15 @@ class ViewLaw:
             counts: Of each direction in each conformation.
             group: Point group that every conformation has, a name as of
                 `rotations.point_group`: counts are shared among its directions.
+            alike: (V, V) how much the counts of others say of a conformation, 1 as much
+                as its own; none: nothing.
         """
         every = counts.sum(0, keepdim=True)
         blur, near = (_spread(group, x).to(counts) for x in (BLUR_DEG, NEAR_DEG))
         smooth = (every @ blur + EVEN / CELLS) / (every.sum() + EVEN)
         common = (every @ near + SMOOTH * smooth) / (every.sum() + SMOOTH)
-        ratio = OWN + (counts @ blur) / smooth
+        near_by = counts if alike is None else alike.to(counts) @ counts
+        ratio = OWN + (near_by @ blur) / smooth
         own = common * ratio
         return ViewLaw(own / own.sum(1, keepdim=True))
 

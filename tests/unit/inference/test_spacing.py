@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from multicryogan.inference.spacing import (
+    ALIKE,
     BEYOND,
     GIVEN,
+    alike,
     along,
     follow,
     quantiles,
@@ -168,3 +170,28 @@ def test_an_even_plane_forms_no_spikes() -> None:
     inner = found.view(7, 7)[1:-1, 1:-1]
     assert float(inner.max() / inner.min()) < 2
     assert float(found.min()) > 0
+
+
+def seen(values: Tensor) -> Manifold:
+    """A line whose motion shows in the volumes; its first coefficients weigh a mean."""
+    basis = torch.stack((torch.full((2, 2, 2), 3.0), torch.eye(2).expand(2, 2, 2)))
+    return dataclasses.replace(line(values), basis=basis)
+
+
+def test_likeness_falls_with_the_distance_of_volumes() -> None:
+    values = torch.tensor([5.0, 5.5, 7.0, 9.0])  # of 4 in all
+    distance = (values[:, None] - values) / 4
+    expected = (-0.5 * (distance / ALIKE).square()).exp()
+    torch.testing.assert_close(alike(seen(values)), expected)
+
+
+def test_states_that_a_line_jumps_between_are_not_alike() -> None:
+    found = alike(seen(torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0])))
+    expected = torch.zeros(5, 5)
+    expected[:3, :3] = expected[3:, 3:] = 1
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_conformations_at_rest_are_alike() -> None:
+    still = alike(seen(torch.full((4,), 2.0)))
+    torch.testing.assert_close(still, torch.ones(4, 4), atol=1e-3, rtol=0)

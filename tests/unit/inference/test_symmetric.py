@@ -272,7 +272,9 @@ def test_a_free_motion_tells_directions_apart(
     asked = []
     law = ViewLaw.of_counts
     monkeypatch.setattr(
-        ViewLaw, "of_counts", lambda counts, of: asked.append(of) or law(counts, of)
+        ViewLaw,
+        "of_counts",
+        lambda counts, of, alike: asked.append(of) or law(counts, of, alike),
     )
     states = broken("C3")
     one, basis = torch.ones(2, 1), torch.stack((states.mean(0), states[1] - states[0]))

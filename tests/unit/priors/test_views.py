@@ -205,3 +205,15 @@ def test_even_counts_stay_even_under_any_group() -> None:
         torch.testing.assert_close(
             found, torch.full((2, CELLS), 1 / CELLS), rtol=0.01, atol=0
         )
+
+
+def test_conformations_that_are_alike_are_seen_alike() -> None:
+    """A third that is not has its own law, whatever the others show."""
+    counts = 1e3 * torch.rand((3, CELLS), generator=stream(0, "alike"))
+    alike = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    first, second, third = ViewLaw.of_counts(counts, alike=alike).weights
+    alone = ViewLaw.of_counts(counts).weights
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(third, alone[2])
+    both = ViewLaw.of_counts(torch.stack((counts[:2].sum(0), counts[2])))
+    torch.testing.assert_close(first, both.weights[0])
