@@ -100,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = told.read_text()
     else:
         lines = "\n".join(report(search(options.data, truth, rows), truth))
-    if told is not None:
-        with whole_file(told) as path:
-            path.write_text(lines)
+        if told is not None:
+            with whole_file(told) as path:
+                path.write_text(lines)
     print(lines)
     for folder in options.assigned:
         print(f"{folder}: {report_assigned(folder, rows, truth)}")

@@ -235,8 +235,7 @@ class Refinement:
     def by_laws(self, manifold: Manifold, counts: Counts) -> Manifold:
         """Give a manifold the views and the contrasts that images of it showed.
 
-        Conformations that are alike are seen alike: else a line ends in some that
-        differ by nothing but the directions they are seen from.
+        Those that are alike share what they show of their views: all of one state.
         """
         if self.config.views == "learned":
             group = self.symmetry.of_all(len(manifold.basis) - 1)

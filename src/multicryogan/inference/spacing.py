@@ -67,7 +67,8 @@ def alike(manifold: Manifold) -> Tensor:
     products = places @ (basis @ basis.T) @ places.T
     size = products.diagonal()
     square = (size[:, None] + size - 2 * products).clamp(min=0)
-    width = ALIKE**2 * square.max().clamp(min=TINY * size.max())
+    largest = torch.maximum(square.max(), TINY * size.max())
+    width = (ALIKE**2 * largest).clamp(min=torch.finfo(square.dtype).tiny)
     return (-0.5 * square / width).exp().to(manifold.coefficients)
 
 

@@ -195,3 +195,8 @@ def test_states_that_a_line_jumps_between_are_not_alike() -> None:
 def test_conformations_at_rest_are_alike() -> None:
     still = alike(seen(torch.full((4,), 2.0)))
     torch.testing.assert_close(still, torch.ones(4, 4), atol=1e-3, rtol=0)
+
+
+def test_empty_conformations_are_alike() -> None:
+    """As where halves agree on nothing."""
+    assert torch.equal(alike(line(torch.arange(4.0))), torch.ones(4, 4))
