@@ -39,6 +39,7 @@ from multicryogan.rng import stream
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
+FEWEST = (3, 5)  # conformations of a line, and along each side of a plane, to bend
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
 FAINT = 0.1  # power of the first motion, of the map's
@@ -94,7 +95,7 @@ def generator_start(
 ) -> Manifold:
     """Take the volumes of a generator at (V, d) latents, and bend them anew.
 
-    Two states along a dimension are no motion, and kept as they are.
+    Few states along a dimension are kept as they are: see `FEWEST`.
 
     Args:
         work: The refinement; the first half's images bend the line or plane.
@@ -105,7 +106,8 @@ def generator_start(
     found = generator_volumes(generator, latents, work.config.components)
     found = found.to(work.noise_power.device).of_contrasts(work.contrast_spread)
     dimensions = latents.shape[1]
-    if len(latents) < 3**dimensions or len(found.basis) <= dimensions:
+    fewest = FEWEST[dimensions > 1] ** dimensions
+    if len(latents) < fewest or len(found.basis) <= dimensions:
         return found
     draws = stream(work.config.seed, "bent start")
     flat = straightened(found)

@@ -199,7 +199,7 @@ def test_images_lay_a_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("latents", [segment(2), LatentPrior("uniform", 2).grid(2)])
-def test_two_states_along_a_dimension_start_as_they_are(latents: Tensor) -> None:
+def test_few_states_along_a_dimension_start_as_they_are(latents: Tensor) -> None:
     volumes = moving([*ALONG, (1.0, -2.0, 0.0)])[: len(latents)]
     work, _ = begun(volumes, 80, 1.0, components=1)
     found = generator_start(work, Known(volumes), latents)
