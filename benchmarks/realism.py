@@ -331,26 +331,27 @@ def table(records: Sequence[Record]) -> list[str]:
 
 def told_of_particles(record: Record) -> tuple[list[float], list[float]]:
     """Rank correlations, or shares told rightly: by the run, and by the true maps."""
-    found: tuple[list[float], list[float]] = [], []
-    for line in record["single particles"]:
-        for values in TOLD.findall(line):
-            some = [float(x) for x in values.split(" / ")]
-            found[_is_of_maps(line)].extend(x / 100 if x > 1 else x for x in some)
-    return found
+    by_run, by_maps = (
+        [x / 100 if x > 1 else x for x in values] for values in _picked(record, TOLD)
+    )
+    return by_run, by_maps
 
 
 def placed_shares(record: Record) -> tuple[list[float], list[float]]:
     """Per cent of the particles in each state or third: by the run, and true maps."""
+    return _picked(record, PLACED)
+
+
+def _picked(
+    record: Record, pattern: re.Pattern[str]
+) -> tuple[list[float], list[float]]:
+    """Numbers that a pattern captures in what was told: by the run, and true maps."""
     found: tuple[list[float], list[float]] = [], []
     for line in record["single particles"]:
-        for values in PLACED.findall(line):
-            found[_is_of_maps(line)].extend(float(x) for x in values.split(" % / "))
+        told = found["assigned:" not in line]
+        for values in pattern.findall(line):
+            told += [float(x.strip(" %")) for x in values.split("/")]
     return found
-
-
-def _is_of_maps(line: str) -> bool:
-    """Whether the true maps told a line, and not a run."""
-    return "assigned:" not in line
 
 
 def _list(runs: Sequence[Sequence[float | None]], digits: int) -> str:

@@ -152,15 +152,15 @@ class Refinement:
     def is_settled(self, state: State) -> bool:
         """Whether held-out images gained no more, all shells in, on the same poses."""
         history = state.history
-        alike = [
+        reached = [
             record["held_out"]
             for record in history
             if record["shell"] == self.last_shell
             and record["finer"] == history[-1]["finer"]
         ]
-        if len(alike) < 2 or alike[-1] is None:
+        if len(reached) < 2 or reached[-1] is None:
             return False
-        return bool(alike[-1] - alike[-2] < ENOUGH)
+        return bool(reached[-1] - reached[-2] < ENOUGH)
 
     def held_out(
         self, manifold: Manifold, shell: int, tree: PoseTree, finer: int = 0
