@@ -51,7 +51,6 @@ from multicryogan.evaluation.matching import correlation_matrix
 from multicryogan.evaluation.order import rank_correlations, spearman
 from multicryogan.evaluation.pose_errors import pose_errors_deg
 from multicryogan.evaluation.scores import matching_shell
-from multicryogan.inference import assigned_level
 from multicryogan.io import read_particles, read_volume, whole_file
 from multicryogan.likelihood import (
     CLOSE,
@@ -114,11 +113,11 @@ def search(data: Path, truth: Truth, rows: Tensor) -> Found:
     box = truth.maps.shape[-1]
     stage = open_stage(RunConfig(), stack, 1, box, Shard(), "cpu")
     law, tree = stage.law(), stage.poses(truth.config.shift_sigma_angstrom)
-    finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
+    level = tree.fine_level(law.max_shell)
     maps, held = true_manifold(truth)
     if not truth.config.contrast_in_star:
         maps = maps.of_contrasts(truth.config.contrast_spread)
-    look = Examination(maps, law, tree, finer, CLOSE)
+    look = Examination(maps, law, tree, level, CLOSE)
     start = time.monotonic()
     placement = look.place(stage.sampler, rows)
     return Found(

@@ -87,8 +87,8 @@ class Size:
 
 
 BOX = 32  # of the configs
-FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000, 8)
-HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 7)
+FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000, 10)
+HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 10)
 
 
 @dataclass(frozen=True)

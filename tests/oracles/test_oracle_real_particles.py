@@ -18,7 +18,7 @@ from torch import Tensor
 from multicryogan.data import Preprocessing, detect_contrast, working_images
 from multicryogan.fourier import disc_mask, low_pass
 from multicryogan.imaging import CTFParams, ImagingParams, ctf, form_images
-from multicryogan.imaging.projection import slice_modes
+from multicryogan.imaging.projection import centre_phase, slice_modes
 from multicryogan.imaging.shift import shift_phase
 from multicryogan.imaging.slicing import Slicer
 from multicryogan.io import read_particles
@@ -61,6 +61,7 @@ class Particles:
         phase = shift_phase(self.shift_angstrom, freqs)[:, 0]
         values = torch.fft.rfft2(self.images).flatten(1)[:, modes.flat_index]
         values = values * transfer * phase.conj()
+        values = values * centre_phase(modes, freqs).conj()  # from the centre
         # A copy of the molecule, turned by S, looks like the molecule itself.
         copies = self.rotation[:, None] @ torch.diag_embed(torch.tensor(D2))
         empty = self.slicer.table(torch.zeros(1, BOX, BOX, BOX))

@@ -18,7 +18,6 @@ from torch import Tensor
 from multicryogan.imaging.projection import (
     PADDING,
     SliceModes,
-    centre_phase,
     gridded_transform,
     neighbours,
 )
@@ -26,7 +25,11 @@ from multicryogan.imaging.projection import (
 
 @dataclass(frozen=True, slots=True)
 class Slicer:
-    """Takes slices of C volumes of one box at the K modes of `modes`."""
+    """Takes slices of C volumes of one box at the K modes of `modes`.
+
+    Slices count from the centre pixel: `centre_phase` moves them to the corner, from
+    which an rfft2 counts.
+    """
 
     modes: SliceModes
 
@@ -43,7 +46,7 @@ class Slicer:
             rotation: (M, 3, 3) matrices A with r_image = A r_volume.
 
         Returns:
-            (M, K, C) complex values, those of `sample_modes`.
+            (M, K, C) complex values, those of `sample_modes` but for `centre_phase`.
         """
         index, weight, is_opposite = self._neighbours(rotation.to(table))
         values = torch.nn.functional.embedding_bag(
@@ -51,8 +54,7 @@ class Slicer:
         )
         shape = (len(rotation), len(self.modes.frequency), -1, 2)
         values = torch.view_as_complex(values.view(shape))
-        values = torch.where(is_opposite[..., None], values.conj(), values)
-        return values * centre_phase(self.modes, values.real)[:, None]
+        return torch.where(is_opposite[..., None], values.conj(), values)
 
     def insert(self, values: Tensor, rotation: Tensor, total: Tensor) -> None:
         """Add the transpose of `sample`, in place.
@@ -65,7 +67,6 @@ class Slicer:
             total: (G, 2C) sums to add to.
         """
         index, weight, is_opposite = self._neighbours(rotation.to(total))
-        values = values * centre_phase(self.modes, values.real).conj()[:, None]
         values = torch.where(is_opposite[..., None], values.conj(), values)
         flat = torch.view_as_real(values.contiguous()).flatten(0, 1).flatten(1)
         _scatter_rows(total, index, weight, flat)

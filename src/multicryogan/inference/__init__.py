@@ -3,7 +3,6 @@
 from multicryogan.inference.assignment import (
     Assignment,
     assign,
-    assigned_level,
     check_particles,
     generator_manifold,
     latent_grid,
@@ -22,7 +21,6 @@ __all__ = [
     "Fit",
     "Refined",
     "assign",
-    "assigned_level",
     "check_particles",
     "find",
     "generator_manifold",

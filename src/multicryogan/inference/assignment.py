@@ -13,7 +13,6 @@ from multicryogan.evaluation import align_neighbours
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood.expectation import Examination, Progress
 from multicryogan.likelihood.manifold import Manifold
-from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
 from multicryogan.likelihood.thinning import CLOSE
 from multicryogan.networks import Generator
@@ -25,8 +24,6 @@ from multicryogan.units import is_same_length
 
 MOST = 400  # conformations
 LINE, PLANE = 21, 121  # of one dimension, and of more, when not told
-FINER = 1  # the best pose is wanted, where refinement needs but a fair sample ...
-FINEST = 3  # ... at this level at least: 3.7 degrees apart, even in small boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +76,6 @@ def latent_grid(config: RunConfig, steps: int) -> Tensor:
             f"dimensions, make {count:,}; give fewer: {MOST} in all at most"
         )
     return prior.grid(steps)
-
-
-def assigned_level(tree: PoseTree, max_shell: int) -> int:
-    """Level of the poses that particles are placed at, for modes up to a shell."""
-    return max(tree.levels(max_shell) + FINER, FINEST)
 
 
 def check_particles(stack: ParticleStack, box: int, voxel_size: float) -> None:
@@ -144,9 +136,9 @@ def assign(
     box = manifold.basis.shape[-1]
     stage = open_stage(config, stack, sign, box, Shard(), device)
     law, tree = stage.law(), stage.poses(config.imaging.shift_sigma_angstrom)
-    finer = assigned_level(tree, law.max_shell) - tree.levels(law.max_shell)
+    level = tree.fine_level(law.max_shell)
     manifold = manifold.of_contrasts(config.imaging.contrast_spread)
-    look = Examination(manifold.to(device), law, tree, finer, CLOSE)
+    look = Examination(manifold.to(device), law, tree, level, CLOSE)
     rows = torch.arange(len(stack))
     placement = look.place(stage.sampler, rows, progress=progress)
     laid, frames = align_neighbours(

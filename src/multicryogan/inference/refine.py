@@ -50,7 +50,8 @@ class Refined:
         scores: Held-out log-likelihood of every start that was tried, in nats an image.
         curves: Half-set correlation of each conformation.
         last_shell: Last shell that was refined; the maps hold nothing beyond it.
-        pose_nats: What it takes to name one of the poses that were compared.
+        pose_nats: What it takes to name a pose with half the steps that the last shell
+            asks for.
     """
 
     state: State
@@ -143,7 +144,7 @@ def refine_run(
     half_maps = half_volumes(state)
     curves = half_curves(state.manifold, half_maps, stage.pixel_size)
     last_shell = int(state.history[-1]["shell"])
-    level = state.tree.levels(last_shell) + state.history[-1]["finer"]
+    level = state.tree.levels(last_shell) + 1
     pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
     # Which of the symmetric poses, nothing can tell.
     group = work.symmetry.of_all(len(state.maxima[0]) - 1)
@@ -189,7 +190,7 @@ def is_finished(state: State, work: Refinement) -> bool:
     """Whether all shells are in and held-out images gain no more, or time is up."""
     if state.iteration >= work.config.iterations:
         return True
-    is_fine = bool(state.history and state.history[-1]["finer"])
+    is_fine = bool(state.history and state.history[-1]["fine"])
     return is_fine and work.is_settled(state)
 
 
@@ -201,7 +202,7 @@ def describe(state: State) -> str:
     reach = len(agreement) if reach is None else reach
     held = "" if last["held_out"] is None else f", held out {last['held_out']:.2f}"
     mean = sum(last["log_likelihood"]) / 2
-    poses = ", finer poses" if last["finer"] else ""
+    poses = ", fine poses" if last["fine"] else ""
     return (
         f"iteration {last['iteration']}: shells to {last['shell']}{poses}, halves "
         f"agree to shell {reach - 1}; log-likelihood {mean:.2f} nats an image{held}; "

@@ -43,7 +43,7 @@ from multicryogan.priors import ViewLaw
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
-ENOUGH = 0.05  # nats an image that an iteration must gain on held-out images
+ENOUGH = 0.01  # nats an image that an iteration must gain on held-out images
 FINE_ITERATIONS = 2  # at least, where iterations run out
 Report = Callable[[str, int, int], None]
 
@@ -136,18 +136,27 @@ class Refinement:
         """Law of the images up to a shell."""
         return ImageLaw(self.noise_power, self.pixel_size, shell)
 
-    def finer(self, state: State) -> int:
-        """Count divisions of the poses beyond those that the shells ask for.
+    def look(
+        self, manifold: Manifold, shell: int, tree: PoseTree, is_fine: bool = False
+    ) -> Examination:
+        """Compare images with a manifold up to a shell.
 
-        On a grid that is coarse for its shells, maps that blur by the grid's steps
-        explain images best. In the end it is divided once more: when all shells are in
-        and images gain no more, or few iterations are left.
+        The poses are twice as far apart as fine ones, unless these are asked for.
         """
-        if state.history and state.history[-1]["finer"]:
-            return 1
+        level = tree.fine_level(shell) - (not is_fine)
+        return Examination(manifold, self.law(shell), tree, level)
+
+    def is_fine(self, state: State) -> bool:
+        """Whether poses are fine from now on.
+
+        They are when all shells are in and images gain no more, or few iterations are
+        left.
+        """
+        if state.history and state.history[-1]["fine"]:
+            return True
         few = state.iteration >= self.config.iterations - FINE_ITERATIONS
         is_due = few or self.is_settled(state)
-        return int(is_due and state.shell == self.last_shell)
+        return is_due and state.shell == self.last_shell
 
     def is_settled(self, state: State) -> bool:
         """Whether held-out images gained no more, all shells in, on the same poses."""
@@ -156,28 +165,28 @@ class Refinement:
             record["held_out"]
             for record in history
             if record["shell"] == self.last_shell
-            and record["finer"] == history[-1]["finer"]
+            and record["fine"] == history[-1]["fine"]
         ]
         if len(reached) < 2 or reached[-1] is None:
             return False
         return bool(reached[-1] - reached[-2] < ENOUGH)
 
     def held_out(
-        self, manifold: Manifold, shell: int, tree: PoseTree, finer: int = 0
+        self, manifold: Manifold, shell: int, tree: PoseTree, is_fine: bool = False
     ) -> float | None:
         """Mean log-likelihood of the images that neither half sees, in nats."""
         if not len(self.rows[2]):
             return None
-        look = Examination(manifold, self.law(shell), tree, finer)
+        look = self.look(manifold, shell, tree, is_fine)
         placement = look.place(self.sampler, self.rows[2])
         return float(placement.log_likelihood.double().mean())
 
     def step(self, state: State, report: Report | None = None) -> State:
         """Do one iteration."""
         start = time.monotonic()
-        sums, finer = [], self.finer(state)
+        sums, is_fine = [], self.is_fine(state)
         for half, manifold in enumerate(state.halves):
-            look = Examination(manifold, self.law(state.shell), state.tree, finer)
+            look = self.look(manifold, state.shell, state.tree, is_fine)
             own = look.empty_sums(self.box)
             name = f"iteration {state.iteration + 1}, half {half + 1}"
             look.place(
@@ -205,11 +214,11 @@ class Refinement:
         record = {
             "iteration": after.iteration,
             "shell": state.shell,
-            "finer": finer,
+            "fine": is_fine,
             "log_likelihood": [
                 own.counts.log_likelihood / own.counts.images for own in sums
             ],
-            "held_out": self.held_out(after.manifold, after.shell, after.tree, finer),
+            "held_out": self.held_out(after.manifold, after.shell, after.tree, is_fine),
             "contrast_spread": spaced.contrast_spread,
             "shift_sigma_angstrom": after.tree.shifts.sigma_px * self.pixel_size,
             "agreement": agreement.tolist(),

@@ -25,7 +25,6 @@ from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement, Report, State, weighed
-from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import (
     from_spectrum,
@@ -226,7 +225,7 @@ def ascend(
     Returns:
         The manifold with another basis, and what images say of the laws of before.
     """
-    look = Examination(manifold, work.law(shell), work.tree)
+    look = work.look(manifold, shell, work.tree)
     sums = look.empty_sums(work.box)
     name = f"start, shells to {shell}"
     progress = None if report is None else partial(report, name)

@@ -144,5 +144,6 @@ def _fit(result: Result, stage: Stage, held_out: Tensor, names: list[str]) -> Fi
     optics = made.params.ctf
     own = made.noisy.flatten(0, 1), None if optics is None else optics.reshape(-1)
     poses = stage.poses(result.config.imaging.shift_sigma_angstrom)
-    look = Examination(result.manifold, stage.law(), poses)
+    law = stage.law()
+    look = Examination(result.manifold, law, poses, poses.levels(law.max_shell))
     return measure_fit(look, stage.sampler.take(held_out), own, names)

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.imaging import CTFParams
+from multicryogan.likelihood.cells import Cells
 from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.maximisation import Sums, accumulate
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement, place
-from multicryogan.likelihood.search import Cells, likely_cells, search
+from multicryogan.likelihood.search import likely_cells, search
 from multicryogan.likelihood.thinning import SAMPLE, Chance
 from multicryogan.likelihood.weighing import Counts, weigh
 
@@ -33,20 +34,15 @@ class Examination:
         manifold: Conformations, on the device of the sampler.
         law: Of the images; modes up to its last shell count.
         tree: Poses.
-        finer: Divisions of poses beyond those that the shells ask for.
+        level: Of the poses and shifts that placements refer to.
         most: Cells that are divided for an image: more are thinned by chance.
     """
 
     manifold: Manifold
     law: ImageLaw
     tree: PoseTree
-    finer: int = 0
+    level: int
     most: tuple[int, int] = SAMPLE
-
-    @property
-    def level(self) -> int:
-        """Level of the poses that placements refer to."""
-        return self.tree.levels(self.law.max_shell) + self.finer
 
     def empty_sums(self, box: int) -> Sums:
         """Start sums for `place`."""
@@ -103,8 +99,7 @@ class Examination:
         found = search(cells, images, scorer, self.tree)
         placement = place(found, self.manifold.latents, self.manifold.weights)
         parts = weigh(counts, cells, images, scorer, self.tree, found, placement)
-        for _, weighed in parts:
-            deque(weighed, maxlen=0)
+        deque(parts, maxlen=0)
         return counts
 
     def _look(

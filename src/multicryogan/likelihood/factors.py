@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams
-from multicryogan.imaging.projection import SliceModes
+from multicryogan.imaging.projection import SliceModes, centre_phase
 from multicryogan.imaging.slicing import Slicer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw, image_factors
+from multicryogan.likelihood.quarter_turns import QuarterTurns
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFactors:
-    """What B images bring to the products: see `likelihood.image_factors`."""
+    """What B images bring to the products: see `likelihood.image_factors`.
+
+    Attributes:
+        modes: K of them.
+        linear: (B, 2K) real and imaginary parts, counted from the centre pixel.
+        squares: (B, K).
+    """
 
     modes: SliceModes
-    linear: Tensor  # (B, 2K)
-    squares: Tensor  # (B, K)
+    linear: Tensor
+    squares: Tensor
 
     @staticmethod
     def of(images: Tensor, optics: CTFParams | None, law: ImageLaw) -> ImageFactors:
@@ -29,8 +37,13 @@ class ImageFactors:
         modes = law.modes(images.shape[-1], images)
         count = len(modes.frequency)
         both = image_factors(images, optics, law, modes)
-        linear, squares = both[:, : 2 * count], both[:, 2 * count :]
-        return ImageFactors(modes, linear.contiguous(), squares.contiguous())
+        real, imaginary, squares = torch.split(both, count, 1)
+        phase = centre_phase(modes, images)
+        # Times the conjugate.
+        first = real * phase.real + imaginary * phase.imag
+        second = imaginary * phase.real - real * phase.imag
+        linear = torch.cat((first, second), dim=1)
+        return ImageFactors(modes, linear, squares.contiguous())
 
     def up_to(self, shell: int) -> ImageFactors:
         """Keep the modes |k| <= shell."""
@@ -41,6 +54,12 @@ class ImageFactors:
         both = torch.cat((kept, kept + len(frequency)))
         modes = SliceModes(self.modes.box, frequency[kept])
         return ImageFactors(modes, self.linear[:, both], self.squares[:, kept])
+
+    def turned(self, rows: Tensor, quarter: Tensor) -> ImageFactors:
+        """Take images (n,), turned back in the plane by quarters (n,)."""
+        turns = QuarterTurns.of(self.modes, self.linear)
+        linear, squares = self.linear[rows], self.squares[rows]
+        return ImageFactors(self.modes, *turns.turned(linear, squares, quarter))
 
     def turns(self, shift_px: Tensor) -> Tensor:
         """(n, 2K) cosines and sines that move images back by shifts (n, 2) (x, y)."""
@@ -83,16 +102,6 @@ class SliceFactors:
     linear: Tensor
     products: Tensor
 
-    def part(self, first: int, count: int) -> SliceFactors:
-        """Pick `count` of the slices."""
-        c, p = len(self.linear) // self.count, len(self.products) // self.count
-        end = first + count
-        return SliceFactors(
-            count,
-            self.linear[first * c : end * c],
-            self.products[first * p : end * p],
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
@@ -121,8 +130,13 @@ class Scorer:
         linear = torch.cat((real, imaginary), dim=-1)
         return SliceFactors(len(rotation), linear.flatten(0, 1), products.flatten(0, 1))
 
-    def log_ratios(self, images: tuple[Tensor, Tensor], at: SliceFactors) -> Tensor:
-        """(n, m, V) log p(y | pose, conformation) / p(y | noise).
+    def log_ratios(
+        self,
+        images: tuple[Tensor, Tensor],
+        at: SliceFactors,
+        counts: Sequence[int] | None = None,
+    ) -> Tensor:
+        """(n T, m, V) log p(y | pose, conformation) / p(y | noise).
 
         With L = Σ 2 Re(conj(c y) S) / 2σ² and Q = Σ c² |S|² / σ², an image of contrast
         s has s L - s² Q / 2; under a Gaussian s of mean 1 and variance τ² that is
@@ -131,15 +145,19 @@ class Scorer:
 
         Args:
             images: (n T, 2K) and (n, K) as of `ImageFactors.moved`.
-            at: m slices.
+            at: Slices: m for all images, or for each group of images its own m.
+            counts: How many of the n images are of each group; none: one group.
 
         Returns:
             (n T, m, V).
         """
-        return self._integral(*self._products(images, at)).flatten(0, 1)
+        return self._integral(*self._products(images, at, counts)).flatten(0, 1)
 
     def moments(
-        self, images: tuple[Tensor, Tensor], at: SliceFactors
+        self,
+        images: tuple[Tensor, Tensor],
+        at: SliceFactors,
+        counts: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(n T, m, V) each: log ratios, and the posterior means of s and s².
 
@@ -148,9 +166,10 @@ class Scorer:
 
         Args:
             images: (n T, 2K) and (n, K) as of `ImageFactors.moved`.
-            at: m slices.
+            at: As of `log_ratios`.
+            counts: As of `log_ratios`.
         """
-        linear, square = self._products(images, at)
+        linear, square = self._products(images, at, counts)
         variance = self.manifold.contrast_spread**2
         whole = 1 - 2 * variance * square
         mean = (variance * linear).add_(1).div_(whole)
@@ -168,14 +187,35 @@ class Scorer:
         return curved.add_(square).div_(whole).sub_(whole.log().div_(2))
 
     def _products(
-        self, images: tuple[Tensor, Tensor], at: SliceFactors
+        self,
+        images: tuple[Tensor, Tensor],
+        at: SliceFactors,
+        counts: Sequence[int] | None,
     ) -> tuple[Tensor, Tensor]:
         """(n, T, m, V) L and (n, 1, m, V) -Q / 2, which no shift changes."""
-        count = len(images[1])
-        linear = (images[0] @ at.linear.T).view(
-            count, -1, at.count, len(at.linear) // at.count
-        )
-        square = (images[1] @ at.products.T).view(
-            count, 1, at.count, len(at.products) // at.count
-        )
+        counts = counts or [len(images[1])]
+        m = at.count // len(counts)
+        linear = by_groups(images[0], at.linear, counts)
+        square = by_groups(images[1], at.products, counts)
+        linear = linear.view(len(images[1]), -1, m, linear.shape[1] // m)
+        square = square.view(len(images[1]), 1, m, square.shape[1] // m)
         return linear @ self.manifold.coefficients.T, square @ self.quadratic.T
+
+
+def by_groups(images: Tensor, slices: Tensor, counts: Sequence[int]) -> Tensor:
+    """(N, s) products of images (N, K), group by group, with the slices of each.
+
+    Args:
+        images: (N, K); N is a multiple of the sum of the counts.
+        slices: (G s, K).
+        counts: G numbers, in the ratio of the images of each group.
+    """
+    times = len(images) // sum(counts)
+    each = len(slices) // len(counts)
+    out = images.new_empty(len(images), each)
+    first = 0
+    for group, own in enumerate(torch.split(slices, each)):
+        last = first + times * counts[group]
+        torch.mm(images[first:last], own.T, out=out[first:last])
+        first = last
+    return out

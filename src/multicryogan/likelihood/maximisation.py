@@ -26,12 +26,12 @@ from multicryogan.fourier import (
 )
 from multicryogan.imaging.projection import SliceModes
 from multicryogan.imaging.slicing import Slicer
+from multicryogan.likelihood.cells import Cells, Division
 from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import PosePosterior
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
-from multicryogan.likelihood.search import Cells, Division
 from multicryogan.likelihood.weighing import Counts, weigh
 
 RIDGE = 0.1  # of the mean precision of a shell: without it steps overshoot in gaps
@@ -75,18 +75,23 @@ def accumulate(
     placement: Placement,
 ) -> None:
     """Add images, their posterior known, to the sums."""
-    for division, weighed in weigh(
+    for division, bright, squared in weigh(
         sums.counts, cells, images, scorer, tree, found, placement
     ):
-        parts = []
-        for (linear, squares), bright, squared in weighed:
-            first = (bright @ scorer.manifold.coefficients).flatten(1)
-            # One image under all shifts has the same squares.
-            of_image = squared.view(len(squares), -1, *squared.shape[1:]).sum(1)
-            second = (of_image @ scorer.quadratic).flatten(1)
-            parts.append((first.T @ linear, second.T @ squares))
-        data, seen = (torch.cat(part) for part in zip(*parts, strict=True))
+        linear, squares = division.images
+        first = (bright @ scorer.manifold.coefficients).flatten(1)
+        # One image under all shifts has the same squares.
+        of_image = squared.view(len(squares), -1, *squared.shape[1:]).sum(1)
+        second = (of_image @ scorer.quadratic).flatten(1)
+        data = _products_of_groups(division, first, linear)
+        seen = _products_of_groups(division, second, squares)
         _add(sums, division, data, seen, scorer)
+
+
+def _products_of_groups(division: Division, weight: Tensor, factor: Tensor) -> Tensor:
+    """(G s, K) weights (N, s) times factors (N, K), summed over each group."""
+    pairs = zip(division.by_group(weight), division.by_group(factor), strict=True)
+    return torch.cat([weight.T @ factor for weight, factor in pairs])
 
 
 def _add(

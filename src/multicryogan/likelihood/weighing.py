@@ -9,20 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from multicryogan.likelihood.cells import Cells, Division
 from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import PosePosterior
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
-from multicryogan.likelihood.search import Cells, Division, divide
 from multicryogan.priors.views import CELLS, view_cells
 
 MOST_SPREAD = 0.5  # of contrasts
-
-# What a cell's images bring to the products (n T, 2K) and (n, K), and the weight of
-# each of its poses and conformations (n T, 8, V), times the mean of the contrast and of
-# its square.
-Weighed = tuple[tuple[Tensor, Tensor], Tensor, Tensor]
 
 
 @dataclass(slots=True)
@@ -85,10 +80,11 @@ def weigh(
     tree: PoseTree,
     found: PosePosterior,
     placement: Placement,
-) -> Iterator[tuple[Division, Iterator[Weighed]]]:
+) -> Iterator[tuple[Division, Tensor, Tensor]]:
     """Yield some cells at a time with their posterior weights, which are counted.
 
-    The weights of a cell are made, and counted, as they are taken.
+    The weights are those of each row, pose and conformation (N, 8, V), times the mean
+    of the contrast, and of its square.
 
     Args:
         counts: Changed in place.
@@ -101,34 +97,29 @@ def weigh(
     """
     # log p(y, pose, v) - log p(y), less the log ratio itself.
     prior = scorer.manifold.weights.log() - math.log(found.poses)
-    rows, own_rows = cells.divided(tree, images)
-    evidence = placement.log_likelihood.to(prior)[rows.image]
-    distance = rows.shift_px.square().sum(1).to(prior)
-    offset = prior + (rows.log_prior - evidence)[:, None]  # (R, V)
-
+    parts = cells.divided(tree, images)
+    evidence = placement.log_likelihood.to(prior)[parts.image]
+    distance = parts.shift_px.square().sum(1).to(prior)
+    offset = prior + (parts.log_prior - evidence)[:, None]  # (R, V)
     is_uneven = scorer.manifold.contrast_spread > 0
-
-    def weigh_cells(division: Division) -> Iterator[Weighed]:
-        directions = view_cells(division.rotation)
-        for own, row, log_weight, slices in division.cells():
-            factors = rows.factors(row)
-            if is_uneven:
-                weight, mean, square = scorer.moments(factors, slices)
-            else:
-                weight = scorer.log_ratios(factors, slices)
-            weight += division.log_prior[own] + log_weight[:, None, None]
-            weight.add_(offset[row][:, None]).exp_()
-            counts.views.index_add_(1, directions[own], weight.sum(0).T)
-            counts.shift_square += weight.sum((1, 2)) @ distance[row]
-            if not is_uneven:
-                yield factors, weight, weight
-                continue
-            first, second = weight * mean, weight * square
-            counts.contrast += torch.stack((first.sum(), second.sum()))
-            yield factors, first, second
-
-    for division in divide(cells, own_rows, scorer, tree):
-        yield division, weigh_cells(division)
+    for division in parts.divisions(scorer):
+        compared = division.images, division.slices, division.counts
+        if is_uneven:
+            weight, mean, square = scorer.moments(*compared)
+        else:
+            weight = scorer.log_ratios(*compared)
+        rows = division.rows
+        weight += (offset[rows] + division.log_weight[:, None])[:, None]
+        division.add_log_prior(weight).exp_()
+        each = torch.cat([part.sum(0) for part in division.by_group(weight)])  # (m, V)
+        counts.views.index_add_(1, view_cells(division.rotation), each.T)
+        counts.shift_square += weight.sum((1, 2)) @ distance[rows]
+        if not is_uneven:
+            yield division, weight, weight
+            continue
+        first, second = weight * mean, weight * square
+        counts.contrast += torch.stack((first.sum(), second.sum()))
+        yield division, first, second
     counts.weights += placement.conformation_weight.sum(0)
     counts.log_likelihood += float(placement.log_likelihood.double().sum())
     counts.images += len(images)

@@ -97,7 +97,7 @@ class ViewLaw:
             (away.sin() * around.cos(), away.sin() * around.sin(), away.cos()), dim=-1
         )
         direction = (offset[:, None] @ axis)[:, 0]
-        return _turned(_frames(direction), psi)
+        return rotation_towards(direction, psi)
 
 
 def view_cells(rotation: Tensor) -> Tensor:
@@ -138,6 +138,13 @@ def _spread(group: str, width_deg: float) -> Tensor:
     return kernel
 
 
+def rotation_towards(direction: Tensor, angle: Tensor) -> Tensor:
+    """(B, 3, 3) poses that see volumes from (B, 3), turned in the plane by (B,)."""
+    x, y, z = _frames(direction).unbind(-2)
+    c, s = angle.cos()[:, None], angle.sin()[:, None]
+    return torch.stack((c * x - s * y, s * x + c * y, z), dim=-2)
+
+
 def _frames(direction: Tensor) -> Tensor:
     """(B, 3, 3) rotations whose last rows are unit vectors (B, 3)."""
     # The axis that is furthest from the direction is never parallel to it.
@@ -147,10 +154,3 @@ def _frames(direction: Tensor) -> Tensor:
     )
     y = torch.linalg.cross(direction, x, dim=-1)
     return torch.stack((x, y, direction), dim=-2)
-
-
-def _turned(rotation: Tensor, angle: Tensor) -> Tensor:
-    """Turn poses (B, 3, 3) in the image plane by angles (B,)."""
-    c, s = angle.cos()[:, None], angle.sin()[:, None]
-    x, y, z = rotation.unbind(-2)
-    return torch.stack((c * x - s * y, s * x + c * y, z), dim=-2)

@@ -210,7 +210,9 @@ def _volumes(generator: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
 def _look(laws: Laws, stage: Stage, manifold: Manifold, shell: int) -> Examination:
     """Compare images with conformations up to a shell, over shifts as wide as known."""
     poses = stage.poses(laws.shift_sigma_angstrom)
-    return Examination(manifold, stage.law(shell), poses, most=CLOSE)
+    return Examination(
+        manifold, stage.law(shell), poses, poses.levels(shell), most=CLOSE
+    )
 
 
 def _rows(stage: Stage, count: int, draws: torch.Generator) -> Tensor:

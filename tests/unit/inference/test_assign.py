@@ -25,7 +25,6 @@ from multicryogan.imaging import project
 from multicryogan.inference import (
     Assignment,
     assign,
-    assigned_level,
     check_particles,
     generator_manifold,
     latent_grid,
@@ -42,7 +41,7 @@ from refinement_data import Known
 
 BOX, IMAGES = 16, 120
 TREE = PoseTree()
-LEVEL = assigned_level(TREE, BOX // 2 - 1)
+LEVEL = TREE.fine_level(BOX // 2 - 1)
 CONFIG = run_config({"data": {"box": BOX}})
 
 

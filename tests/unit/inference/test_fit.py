@@ -97,6 +97,7 @@ def look_at(volumes: Tensor, power: Tensor) -> Examination:
         Manifold.separate(volumes, latents, weights),
         ImageLaw(power[None], PIXEL_SIZE, BOX // 2 - 1),
         PoseTree(),
+        level=PoseTree().levels(BOX // 2 - 1),
     )
 
 
@@ -152,7 +153,8 @@ def test_motion_collapsed_to_its_mean_does_not_move(truth: Tensor) -> None:
 
 
 def test_the_weaker_one_of_two_states_claims_too_little() -> None:
-    fit = fit_of(0.7 * TRUE.expand(2, -1, -1, -1), torch.stack((STATES[1], 0.7 * TRUE)))
+    weak = 0.65 * TRUE
+    fit = fit_of(weak.expand(2, -1, -1, -1), torch.stack((STATES[1], weak)))
     assert not fit.is_sound
     assert not fit.moves
 
@@ -185,8 +187,8 @@ def test_motion_is_the_evidence_of_all_less_that_of_the_best_or_their_mean(
     power = torch.full((BOX // 2 + 1,), 2.0)
     real = noisy(clean_images(truth, "real"), power, "real")
     look = look_at(STATES, power)
-    level = look.tree.levels(look.law.max_shell)
-    every = look.tree.rotations(torch.arange(look.tree.count(level)), level)
+    count = look.tree.count(look.level)
+    every = look.tree.rotations(torch.arange(count), look.level)
     evidence = [
         pose_posterior(*real, v[None], every, look.law).log_mean[:, 0].double()
         for v in (*STATES, STATES.mean(0))

@@ -9,9 +9,9 @@ from multicryogan.inference.refinement import Refinement, State
 from refinement_data import TREE, refinement
 
 
-def after(*records: tuple[int, float | None, int]) -> State:
-    """State after iterations: last shells, held-out likelihoods, divisions beyond."""
-    names = ("shell", "held_out", "finer")
+def after(*records: tuple[int, float | None, bool]) -> State:
+    """State after iterations: last shell, held-out likelihood, fine poses or not."""
+    names = ("shell", "held_out", "fine")
     history = tuple(dict(zip(names, record, strict=True)) for record in records)
     shell = records[-1][0] if records else 3
     return State(
@@ -32,40 +32,40 @@ def of_iterations(count: int) -> Refinement:
 
 
 @pytest.mark.parametrize(
-    ("records", "finer"),
+    ("records", "is_fine"),
     [
-        ([], 0),
-        ([(4, 1.0, 0), (5, 1.0, 0), (6, 1.0, 0)], 0),
-        ([(4, 1.0, 0), (6, 2.0, 0), (6, 2.06, 0)], 0),
-        ([(4, 1.0, 0), (6, 2.0, 0), (6, 2.04, 0)], 1),
-        ([(6, 2.0, 0), (6, 1.0, 0)], 1),
-        ([(6, None, 0), (6, None, 0)], 0),
-        ([(6, 2.0, 0), (6, 2.0, 0), (6, 2.5, 1)], 1),
-        ([(6, None, 0)] * 6, 1),
-        ([(4, None, 0)] * 6, 0),  # not all shells are in
+        ([], False),
+        ([(4, 1.0, False), (5, 1.0, False), (6, 1.0, False)], False),
+        ([(4, 1.0, False), (6, 2.0, False), (6, 2.012, False)], False),
+        ([(4, 1.0, False), (6, 2.0, False), (6, 2.008, False)], True),
+        ([(6, 2.0, False), (6, 1.0, False)], True),
+        ([(6, None, False), (6, None, False)], False),
+        ([(6, 2.0, False), (6, 2.0, False), (6, 2.5, True)], True),
+        ([(6, None, False)] * 6, True),
+        ([(4, None, False)] * 6, False),  # not all shells are in
     ],
 )
-def test_poses_are_divided_once_more_in_the_end(
-    records: list[tuple[int, float | None, int]], finer: int
+def test_poses_are_fine_in_the_end(
+    records: list[tuple[int, float | None, bool]], is_fine: bool
 ) -> None:
     """Once nothing is gained, or for the last two of eight iterations."""
-    assert of_iterations(8).finer(after(*records)) == finer
+    assert of_iterations(8).is_fine(after(*records)) is is_fine
 
 
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
         ([], False),
-        ([(6, 2.0, 0), (6, 2.0, 0)], False),
-        ([(6, 2.0, 0), (6, 2.0, 0), (6, 2.5, 1)], False),
-        ([(6, 2.0, 0), (6, 2.0, 0), (6, 2.5, 1), (6, 2.56, 1)], False),
-        ([(6, 2.0, 0), (6, 2.0, 0), (6, 2.5, 1), (6, 2.54, 1)], True),
-        ([(6, None, 1)] * 7, False),
-        ([(4, 1.0, 0)] * 8, True),
+        ([(6, 2.0, False), (6, 2.0, False)], False),
+        ([(6, 2.0, False), (6, 2.0, False), (6, 2.5, True)], False),
+        ([(6, 2.0, False), (6, 2.0, False), (6, 2.5, True), (6, 2.512, True)], False),
+        ([(6, 2.0, False), (6, 2.0, False), (6, 2.5, True), (6, 2.508, True)], True),
+        ([(6, None, True)] * 7, False),
+        ([(4, 1.0, False)] * 8, True),
     ],
 )
 def test_it_ends_when_all_is_in_and_nothing_is_gained(
-    records: list[tuple[int, float | None, int]], expected: bool
+    records: list[tuple[int, float | None, bool]], expected: bool
 ) -> None:
     """Or after eight iterations."""
     assert is_finished(after(*records), of_iterations(8)) is expected

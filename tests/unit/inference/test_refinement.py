@@ -20,7 +20,6 @@ from multicryogan.inference.refinement import (
     shown_by_both,
     weighed,
 )
-from multicryogan.likelihood import Examination
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import Estimate, to_spectrum
 from multicryogan.likelihood.poses import PoseTree
@@ -290,7 +289,7 @@ def test_records_tell_the_mean_log_likelihood(
 ) -> None:
     state, record = course[2], course[3].history[2]
     for half in (0, 1):
-        look = Examination(state.halves[half], work.law(state.shell), work.tree)
+        look = work.look(state.halves[half], state.shell, work.tree)
         found = look.place(work.sampler, work.rows[half]).log_likelihood
         assert record["log_likelihood"][half] == pytest.approx(
             float(found.mean()), rel=1e-5
@@ -298,7 +297,7 @@ def test_records_tell_the_mean_log_likelihood(
     assert record["iteration"] == course[3].iteration == 3
     assert record["shell"] == state.shell
     after = course[3]
-    look = Examination(after.manifold, work.law(after.shell), work.tree)
+    look = work.look(after.manifold, after.shell, work.tree)
     found = look.place(work.sampler, work.rows[2]).log_likelihood
     assert len(found) == HELD_OUT
     assert record["held_out"] == pytest.approx(float(found.mean()), rel=1e-5)

@@ -23,7 +23,7 @@ from multicryogan.inference.starts import (
     random_start,
     straightened,
 )
-from multicryogan.likelihood import Examination, Manifold
+from multicryogan.likelihood import Manifold
 from multicryogan.priors import LatentPrior
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -291,6 +291,7 @@ def test_a_map_from_images_alone_has_the_symmetry(
 
 def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     short(monkeypatch)
+    monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 8)
     work, excess = begun(moving([ALONG[0], (0.0, -2.5, 2.5)]), 300, 4.0, components=1)
     found, scores = random_start(work, LATENTS, excess)
     maps, motions = scores[:2], scores[2:]
@@ -300,7 +301,7 @@ def test_images_alone_tell_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(found.latents, LATENTS)
     shown = torch.arange(300) >= 150
     order = torch.randperm(300, generator=stream(0, "order"))
-    placed = Examination(found, work.law(4), work.tree)
+    placed = work.look(found, 4, work.tree)
     state = placed.place(work.sampler, torch.arange(300)).conformation
     right = float((state == shown[order]).float().mean())
     assert max(right, 1 - right) > 0.7

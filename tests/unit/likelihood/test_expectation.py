@@ -47,7 +47,7 @@ def single(conformations: Manifold) -> Manifold:
 def examination() -> Examination:
     power = torch.full((BOX // 2 + 1,), 0.3)
     law = ImageLaw(power[None], PIXEL_SIZE * 2, 3)
-    return Examination(single(manifold(0.4, BOX)), law, PoseTree(40))
+    return Examination(single(manifold(0.4, BOX)), law, PoseTree(40), level=1)
 
 
 def assert_same(found: Placement, expected: Placement) -> None:
@@ -124,7 +124,6 @@ def test_placements_are_those_of_all_poses(
 ) -> None:
     monkeypatch.setattr("multicryogan.likelihood.search.DROP", (1e9, 1e9))
     look = examination()
-    assert look.level == 1
     every = look.tree.rotations(torch.arange(320), 1)
     images, optics = sampler.take(ROWS)
     dense = pose_posterior(images, optics, look.manifold.volumes, every, look.law)
@@ -133,10 +132,8 @@ def test_placements_are_those_of_all_poses(
     assert_same(look.place(sampler, ROWS), expected)
 
 
-def test_poses_are_as_fine_as_the_last_shell_asks_for(sampler: ImageSampler) -> None:
-    look = examination()
-    fine = dataclasses.replace(look, law=dataclasses.replace(look.law, max_shell=7))
-    assert (look.level, fine.level) == (1, 3)
+def test_poses_are_of_the_level_that_is_asked_for(sampler: ImageSampler) -> None:
+    fine = dataclasses.replace(examination(), level=3)
     found = fine.place(sampler, ROWS)
     assert found.pose.max() >= 40 * 8**2
     assert found.pose.max() < 40 * 8**3

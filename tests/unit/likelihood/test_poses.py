@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.likelihood.poses import CHILDREN, ROOTS, PoseTree
+from multicryogan.likelihood.poses import CHILDREN, ROOTS, PoseTree, children
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
 
@@ -48,9 +48,10 @@ def test_poses_are_rotations(level: int) -> None:
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_children_are_the_corners_of_a_cube_about_their_parent(level: int) -> None:
-    pose = torch.randint(TREE.count(level), (50,), generator=stream(0, "poses"))
-    parent = TREE.rotations(pose // CHILDREN, level - 1)
-    turn = TREE.rotations(pose, level) @ parent.mT  # in the frame of the image
+    pose = torch.randint(TREE.count(level - 1), (50,), generator=stream(0, "poses"))
+    parent = TREE.rotations(pose, level - 1).repeat_interleave(CHILDREN, 0)
+    # In the frame of the image.
+    turn = TREE.rotations(children(pose).flatten(), level) @ parent.mT
     angle = (((turn.diagonal(dim1=1, dim2=2).sum(1)) - 1) / 2).double().acos()
     expected = torch.full_like(angle, math.sqrt(3) / 4 * TREE.spacing(level - 1))
     torch.testing.assert_close(angle, expected, rtol=2e-3, atol=0)
@@ -63,10 +64,29 @@ def test_children_are_the_corners_of_a_cube_about_their_parent(level: int) -> No
     torch.testing.assert_close(axis, diagonal, rtol=0, atol=1e-4)
 
 
+def test_children_are_all_poses_of_the_next_level() -> None:
+    found = children(torch.arange(TREE.count(1))).flatten()
+    torch.testing.assert_close(found.sort().values, torch.arange(TREE.count(2)))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_four_poses_are_quarter_turns_of_each_other(level: int) -> None:
+    mates = every(level).view(-1, 4, 3, 3)
+    turn = mates[:, 1:] @ mates[:, :-1].mT  # in the frame of the image
+    # x goes to y, y to -x: counter-clockwise.
+    expected = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(turn, expected.expand_as(turn), rtol=0, atol=1e-6)
+
+
+def test_poses_that_do_not_fall_into_quarter_turns_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 4 roots, got 30"):
+        PoseTree(30).rotations(torch.zeros(1, dtype=torch.int64), 0)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_siblings_are_a_cell_of_theirs_apart(level: int) -> None:
     tree = PoseTree()
-    siblings = tree.rotations(torch.arange(CHILDREN) + CHILDREN * 11, level + 1)
+    siblings = tree.rotations(children(torch.tensor([11]))[0], level + 1)
     angle = angles(siblings, siblings) / tree.spacing(level + 1)
     found = angle.sort(1).values[:, 1:]
     # Three neighbours along edges, three across faces, one opposite.
@@ -127,6 +147,14 @@ def test_the_last_level_is_the_first_that_is_fine_enough(
         assert tree.spacing(levels - 1) * max_shell > 2 * 1.07
     else:
         assert levels == 1
+
+
+def test_fine_poses_are_half_as_far_apart_and_at_most_4_degrees() -> None:
+    tree = PoseTree()
+    fine = [tree.fine_level(shell) for shell in (4, 8, 15, 16, 31)]
+    assert fine == [3, 3, 3, 3, 4]
+    assert fine[2:] == [tree.levels(shell) + 1 for shell in (15, 16, 31)]
+    assert math.degrees(tree.spacing(3)) < 4
 
 
 def test_finer_levels_are_good_for_twice_the_shells() -> None:

@@ -24,7 +24,7 @@ from multicryogan.imaging import CTFParams
 from multicryogan.likelihood import PosePosterior, pose_posterior
 from multicryogan.likelihood.factors import ImageFactors
 from multicryogan.likelihood.manifold import Manifold
-from multicryogan.likelihood.poses import CHILDREN, PoseTree
+from multicryogan.likelihood.poses import CHILDREN, PoseTree, children
 from multicryogan.likelihood.search import likely_cells
 from multicryogan.rng import stream
 from multicryogan.rotations import random_rotations
@@ -216,9 +216,8 @@ def test_children_are_kept_that_more_shells_find_likely(
     ratios = log_ratios_of_pixels(
         images, ctfs, manifold().volumes, every(1), law(POWER, max_shell=TREE.shell(1))
     )
-    likely = torch.zeros(8, TREE.count(0), dtype=torch.bool)
-    likely[roots.image, roots.pose] = True
-    likely = likely.repeat_interleave(CHILDREN, 1)
+    likely = torch.zeros(8, TREE.count(1), dtype=torch.bool)
+    likely[roots.image[:, None], children(roots.pose)] = True
     ratios = ratios.masked_fill(~likely[:, None], -math.inf)
     kept = kept_by(ratios, 4.0)
     assert len(kept) > len(images)

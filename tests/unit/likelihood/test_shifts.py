@@ -130,7 +130,7 @@ def test_directions_that_are_never_seen_leave_the_evidence_finite() -> None:
 
 
 def test_clear_images_tell_their_shift() -> None:
-    tree = PoseTree(1_000).with_shifts(0.8, BOX)
+    tree = PoseTree(2_304).with_shifts(0.8, BOX)
     images, shift = moved_images(0.2, tree)
     factors = ImageFactors.of(images, optics(4), law(0.2))
     cells = likely_cells(factors, manifold(), tree, LEVEL, no_chance(4))

@@ -65,8 +65,8 @@ def counted(
     cells = likely_cells(factors, model, tree, LEVEL, no_chance(COUNT))
     found = search(cells, factors, scorer, tree)
     placed = place(found, model.latents, model.weights)
-    for _, cell in weigh(counts, cells, factors, scorer, tree, found, placed):
-        assert all(len(weight) > 0 for _, weight, _ in cell)
+    for _, weight, _ in weigh(counts, cells, factors, scorer, tree, found, placed):
+        assert len(weight) > 0
     return counts, placed.log_likelihood
 
 
