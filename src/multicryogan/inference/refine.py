@@ -20,7 +20,12 @@ from multicryogan.inference.assignment import latent_grid
 from multicryogan.inference.identity import describe_work
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.inference.masks import given_masks, sphere
-from multicryogan.inference.refinement import Refinement, Report, State
+from multicryogan.inference.refinement import (
+    FINE_ITERATIONS,
+    Refinement,
+    Report,
+    State,
+)
 from multicryogan.inference.spacing import weight_table
 from multicryogan.inference.starts import begin
 from multicryogan.io import ParticleStack, half_sets, whole_file, write_volume
@@ -190,8 +195,8 @@ def is_finished(state: State, work: Refinement) -> bool:
     """Whether all shells are in and held-out images gain no more, or time is up."""
     if state.iteration >= work.config.iterations:
         return True
-    is_fine = bool(state.history and state.history[-1]["fine"])
-    return is_fine and work.is_settled(state)
+    fine = sum(record["fine"] for record in state.history)
+    return fine >= FINE_ITERATIONS and work.is_settled(state)
 
 
 def describe(state: State) -> str:

@@ -44,7 +44,7 @@ from multicryogan.priors import ViewLaw
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
 ENOUGH = 0.01  # nats an image that an iteration must gain on held-out images
-FINE_ITERATIONS = 2  # at least, where iterations run out
+FINE_ITERATIONS = 4  # at least, of 8 and more: shares settle later than likelihoods
 Report = Callable[[str, int, int], None]
 
 
@@ -154,7 +154,8 @@ class Refinement:
         """
         if state.history and state.history[-1]["fine"]:
             return True
-        few = state.iteration >= self.config.iterations - FINE_ITERATIONS
+        count = self.config.iterations
+        few = state.iteration >= count - min(FINE_ITERATIONS, count // 2)
         is_due = few or self.is_settled(state)
         return is_due and state.shell == self.last_shell
 
