@@ -119,7 +119,8 @@ class _Sums:
     def empty(count: int, scorer: Scorer) -> _Sums:
         """Start from no pose at all."""
         none = scorer.table.new_full((count, len(scorer.manifold.latents)), -torch.inf)
-        return _Sums(none, none.clone(), torch.zeros_like(none), none.clone().long())
+        zeros = torch.zeros_like(none)
+        return _Sums(none, none.clone(), zeros, zeros.long())
 
     def at(self, rows: Tensor) -> _Sums:
         """Pick some."""
