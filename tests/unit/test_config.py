@@ -5,13 +5,30 @@ from typing import Any
 
 import pytest
 
-from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig, run_config
+from multicryogan.config import (
+    PAPER_MODE,
+    RefineConfig,
+    RunConfig,
+    SimulationConfig,
+    run_config,
+)
 from multicryogan.errors import InputError
 from multicryogan.tables import build, merge, read_toml, to_dict, write_toml
 
 
 def test_nothing_given_means_the_defaults() -> None:
     assert run_config({}) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("given", "dimensions", "expected"),
+    [(None, 1, 5), (None, 2, 9), (3, 2, 3), (0, 1, 0)],
+)
+def test_a_plane_has_more_components_than_a_line(
+    given: int | None, dimensions: int, expected: int
+) -> None:
+    """Nine: x, y, and all their products of degrees two and three."""
+    assert RefineConfig(components=given).motions(dimensions) == expected
 
 
 def test_a_value_wins_over_the_preset_of_its_mode() -> None:

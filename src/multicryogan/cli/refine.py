@@ -109,7 +109,7 @@ def check_settings(settings: RefineConfig) -> None:
     }
     for name, smallest in least.items():
         value = getattr(settings, name)
-        if value < smallest:
+        if value is not None and value < smallest:
             raise InputError(
                 f"--{name.replace('_', '-')} is {value}; give {smallest} or more"
             )

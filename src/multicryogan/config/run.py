@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -197,8 +198,8 @@ class RefineConfig:
     conformations: int = 0
     """Conformations along each latent dimension; 0: 21 on a line, 11 along each of
     two."""
-    components: int = 5
-    """Linear components of the motion."""
+    components: int | None = None
+    """Linear components of the motion; not given: 5 on a line, 9 over a plane."""
     start_shell: int = 8
     """Low-pass of the start, in Fourier pixels; beyond it halves share nothing."""
     start: Literal["generator", "random", "both"] = "generator"
@@ -216,6 +217,16 @@ class RefineConfig:
     """Mask (.mrc) outside of which nothing moves; empty: that of the run, if any."""
     seed: int = 0
     """Seed of the noise in starts."""
+
+    def motions(self, dimensions: int) -> int:
+        """Count the components over a latent of some dimensions.
+
+        Not given, over more than one: all products of latents up to the third degree.
+        Of a hinge and a twist of Hsp90, 5 hold 85 % of the variance and 8 hold 94.5 %.
+        """
+        if self.components is not None:
+            return self.components
+        return 5 if dimensions == 1 else math.comb(dimensions + 3, 3) - 1
 
 
 PAPER_MODE: dict[str, Any] = {

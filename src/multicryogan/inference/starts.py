@@ -25,6 +25,7 @@ from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement, Report, State, weighed
+from multicryogan.inference.spacing import follow
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import (
     from_spectrum,
@@ -102,7 +103,7 @@ def generator_start(
         latents: (V, d) conformations wanted.
         report: Called with what is being done, images done and images in all.
     """
-    found = generator_volumes(generator, latents, work.config.components)
+    found = generator_volumes(generator, latents, work.config.motions(latents.shape[1]))
     found = found.to(work.noise_power.device).of_contrasts(work.contrast_spread)
     dimensions = latents.shape[1]
     fewest = FEWEST[dimensions > 1] ** dimensions
@@ -184,7 +185,7 @@ def random_start(
         scores.append(_score(work, one))
     best = _best(maps, scores)
     motions: list[Manifold] = []
-    can_move = config.components > 0 and len(latents) > 1
+    can_move = config.motions(latents.shape[1]) > 0 and len(latents) > 1
     for attempt in range(MOTIONS if can_move else 0):
         draws = stream(config.seed, "random motion", step=attempt)
         motions.append(_bend(work, best, latents, draws, report))
@@ -200,15 +201,18 @@ def _bend(
     report: Report | None,
 ) -> Manifold:
     """Let images of the first half move a map, a line or a plane, and then bend it."""
-    count = min(work.config.components, len(latents) - 1)
-    dimensions = min(latents.shape[1], count)
+    dimensions = latents.shape[1]
+    count = min(work.config.motions(dimensions), len(latents) - 1)
     rows = work.rows[0][:MOTION_IMAGES]
     # The straight line first: beside it an even function may win, and fold it.
-    for components, shells in ((dimensions, LINE_SHELLS), (count, MOTION_SHELLS)):
+    straight = min(dimensions, count)
+    for components, shells in ((straight, LINE_SHELLS), (count, MOTION_SHELLS)):
         some = _faint_motion(some, latents, components, draws)
         some = replace(some, basis=work.symmetry.impose(some.basis))
         for shell in _shells(shells, work):
             some, counts = ascend(work, some, rows, shell, report)
+            if dimensions > 1:  # a line would fold, its conformations spaced so early
+                some = follow(some, counts.weights)
             some = work.by_laws(some, counts)
     return some
 

@@ -173,6 +173,25 @@ def test_a_plane_comes_back_straight_along_its_latents() -> None:
         assert correlation(steps[0], motion) > 0.9
 
 
+def test_weights_of_a_plane_follow_the_particles_while_it_is_bent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two thirds of the images in one corner of 25 conformations."""
+    short(monkeypatch)
+    latents = LatentPrior("uniform", 2).grid(5)
+    places = [(0.0, 3 - 1.5 * i, 1 + 1.5 * j) for i in range(5) for j in range(5)]
+    volumes = moving(places)
+    made, power = images_of(volumes, [192] + [4] * 24, 4.0)
+    work = refinement(made, power, RefineConfig(components=3), held_out=60)
+    generator = Known(volumes)
+    generator.focus = torch.ones_like(volumes[0])  # keeps the frame
+    weights = generator_start(work, generator, latents).weights
+    assert float(weights.sum()) == pytest.approx(1)
+    corners = weights.view(5, 5)[::4, ::4].flatten()
+    assert int(weights.argmax()) in (0, 1, 5, 6)
+    assert float(corners[0]) > 3 * float(corners[1:].max())
+
+
 FOLDED = [0, 2, 4, 6, 5, 3, 1]
 
 
@@ -233,6 +252,16 @@ def test_motions_start_as_orthonormal_functions(latents: Tensor, count: int) -> 
     torch.testing.assert_close(found[:, 0], torch.ones(len(latents)))
     products = found.T @ found / len(latents)
     torch.testing.assert_close(products, torch.eye(count + 1), atol=1e-5, rtol=0)
+
+
+def test_functions_over_a_plane_make_all_cubics() -> None:
+    latents = LatentPrior("uniform", 2).grid(7)
+    count = RefineConfig().motions(2)
+    found = _smooth_functions(latents, count).double()
+    x, y = latents.double().T
+    cubics = torch.stack((x**3, x**2 * y, x * y**2, y**3, x * y), dim=1)
+    left = cubics - found @ torch.linalg.lstsq(found, cubics).solution
+    torch.testing.assert_close(left, torch.zeros_like(left), rtol=0, atol=1e-5)
 
 
 def test_the_first_function_is_a_slope_and_the_second_a_parabola() -> None:
