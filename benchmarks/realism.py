@@ -12,7 +12,7 @@ the seeds.
 
 The same command goes on where it was stopped. With the defaults a set takes about 100
 minutes on one core; with --half, at 16 pixels of 10 Å with as much noise in each of the
-frequencies that are left, and half the images, about 10.
+frequencies that are left, and half the images, about 15.
 """
 
 from __future__ import annotations
