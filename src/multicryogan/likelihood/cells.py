@@ -23,7 +23,7 @@ from multicryogan.likelihood.poses import (
 )
 
 SLICES_AT_ONCE = 64
-SCORES_AT_ONCE = 2**21  # of row, pose and conformation, but for single groups of mates
+SCORES_AT_ONCE = 2**21  # of row, pose and conformation; one group of mates at least
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.likelihood.cells import SLICES_AT_ONCE, Cells, turned_shifts
+from multicryogan.likelihood.cells import (
+    SCORES_AT_ONCE,
+    SLICES_AT_ONCE,
+    Cells,
+    turned_shifts,
+)
 from multicryogan.likelihood.factors import ImageFactors, Scorer
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import LEAST_LOG, PosePosterior
@@ -24,7 +29,6 @@ from multicryogan.likelihood.thinning import Chance
 # modes are to tell more, and otherwise; or ...
 DROP = (13.0, 9.0)
 SLACK = 0.25  # ... share of the best cell, as far as a grid is too coarse for it
-SCORES_AT_ONCE = 2**21  # of image, pose and conformation
 
 
 @torch.no_grad()

@@ -234,7 +234,8 @@ def test_working_in_parts_changes_nothing(
     images, ctfs = noisy_images(8)
     factors = ImageFactors.of(images, ctfs, law(POWER))
     at_once = found_in(factors, manifold(), levels=2)[2]
-    monkeypatch.setattr(f"{SEARCH}.{name}", value)
+    for module in (SEARCH, "multicryogan.likelihood.cells"):
+        monkeypatch.setattr(f"{module}.{name}", value)
     assert_same(found_in(factors, manifold(), levels=2)[2], at_once)
 
 
