@@ -40,7 +40,7 @@ from quality import (
 )
 from quality_table import Record
 
-from multicryogan.config import SimulationConfig
+from multicryogan.config import RefineConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.io import whole_file
 from multicryogan.tables import build, read_toml, write_toml
@@ -78,7 +78,6 @@ class Size:
     factor: int  # by which boxes are divided
     simulated: dict[str, int]
     images: int  # seen in training
-    iterations: int  # of refine, at most
 
     @property
     def box(self) -> int:
@@ -87,8 +86,8 @@ class Size:
 
 
 BOX = 32  # of the configs
-FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000, 10)
-HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000, 10)
+FULL = Size(1, {"data": 100_000, "others": 5_000}, 1_100_000)
+HALF = Size(2, {"data": 50_000, "others": 5_000}, 300_000)
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size.box,
             seed,
             options.images or size.images,
-            options.iterations or size.iterations,
+            options.iterations,
             views,
             options.threads,
         )
@@ -162,7 +161,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", nargs="+", type=int, default=[0])
     add("--half", action="store_true", help="sets at half the box")
     add("--images", type=int, help="seen in training")
-    add("--iterations", type=int, help="of refine at most")
+    most = RefineConfig().iterations
+    add("--iterations", type=int, default=most, help="of refine at most")
     add("--views", nargs="+", choices=list(VIEWS), default=["learned"])
     add("--threads", type=int, default=1)
     return parser.parse_args(arguments)

@@ -98,7 +98,7 @@ class Division:
         rows: (N,) of each cell in turn.
         images: (N, 2K) and (N / T, K) that the rows bring to the products.
         log_weight: (N,) logarithm of how many cells each counts for.
-        poses: (N, 8) of the next level.
+        pose: (N,) of the cells.
         slices: Of m poses, eight of each group.
         rotation: (m, 3, 3) of these.
         log_prior: (m, V) of these over uniform poses, the same for all mates.
@@ -108,7 +108,7 @@ class Division:
     rows: Tensor
     images: tuple[Tensor, Tensor]
     log_weight: Tensor
-    poses: Tensor
+    pose: Tensor
     slices: SliceFactors
     rotation: Tensor
     log_prior: Tensor
@@ -184,7 +184,7 @@ class Parts:
             rows=self.rows[own].flatten(),
             images=self._images(own),
             log_weight=log_weight.flatten(),
-            poses=children(cells.pose[own]).repeat_interleave(times, 0),
+            pose=cells.pose[own].repeat_interleave(times),
             slices=scorer.slices(rotation),
             rotation=rotation,
             log_prior=scorer.manifold.views.log_density(rotation),

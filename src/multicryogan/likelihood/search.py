@@ -84,7 +84,7 @@ def search(
         mass = weight.sum(1).clamp(min=1)
         log_mass = mass.log() + division.log_weight[:, None]
         entropy = log_mass - torch.linalg.vecdot(weight, below, dim=1) / mass
-        pose = division.poses.gather(1, where)
+        pose = children(division.pose).gather(1, where)
         own = _Sums(highest + log_mass, highest, entropy, pose)
         rows, owner = torch.unique(division.rows, return_inverse=True)
         before = torch.arange(len(rows), device=rows.device)

@@ -101,7 +101,7 @@ def separate() -> Manifold:
 def test_the_gradient_is_the_derivative_with_respect_to_the_basis(
     start: Callable[[], Manifold],
 ) -> None:
-    images, basis = factors_of(5, 9.0), start().basis
+    images, basis = factors_of(5, 4.0), start().basis
     sums, slicer, _ = sums_of(images, start())
     gradient = slicer.transpose_table(sums.gradient)
     for c in range(len(basis)):
@@ -113,7 +113,7 @@ def test_the_gradient_is_the_derivative_with_respect_to_the_basis(
                 start(), basis=basis + t * along
             ),
         )
-        assert abs(expected) > 0.01
+        assert abs(expected) > 0.1
         assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-5)
 
 
