@@ -22,7 +22,7 @@ from multicryogan.imaging.projection import centre_phase, slice_modes
 from multicryogan.imaging.shift import shift_phase
 from multicryogan.imaging.slicing import Slicer
 from multicryogan.io import read_particles
-from multicryogan.likelihood.maximisation import from_spectrum, to_spectrum
+from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 
 BOX = 64
 BAND_ANGSTROM = (12.0, 120.0)

@@ -37,12 +37,10 @@ class Masks:
         wide = solvent if focus is None else torch.maximum(solvent, focus)
         return Masks(wide, focus)
 
-    def kept_noise(self, count: int) -> Tensor:
-        """(C,) share of white noise that a mask leaves in each mode of each volume."""
-        of_all = self.solvent.square().mean()
-        narrow = 1.0 if self.focus is None else self.focus
-        of_motion = (narrow * self.solvent).square().mean()
-        return torch.cat((of_all[None], of_motion.expand(count - 1)))
+    def windows(self, count: int) -> Tensor:
+        """(C, D, D, D) of a mean and its motions."""
+        of_motion = self.solvent if self.focus is None else self.focus * self.solvent
+        return torch.stack((self.solvent, *[of_motion] * (count - 1)))
 
     def keep(self, basis: Tensor) -> Tensor:
         """Set (C, D, D, D) volumes to zero outside, their grey level first."""

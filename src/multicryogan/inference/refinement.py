@@ -27,15 +27,14 @@ from multicryogan.inference.masks import Masks, molecule, sphere
 from multicryogan.inference.spacing import alike, follow
 from multicryogan.inference.symmetric import in_all_poses
 from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
 from multicryogan.likelihood.maximisation import (
     Estimate,
     Sums,
-    from_spectrum,
     maximise,
     regularise,
-    to_spectrum,
 )
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.weighing import Counts, contrast_spread
@@ -231,16 +230,11 @@ class Refinement:
         """Take the M-step of one half, before the prior weighs on it."""
         modes = self.law(shell).modes(self.box, manifold.basis)
         sums = in_all_poses(sums, manifold.pairs, self.box, self.symmetry)
-        estimate = maximise(manifold, sums, modes)
+        estimate = maximise(manifold, sums, modes, sphere(manifold.basis[0]))
         if self.symmetry.order == 1:
             return estimate
-        # Unmasked, so that no shell spills into another; but the level, cut off by the
-        # box, would.
-        volumes = from_spectrum(estimate.spectrum)
-        volumes = self.symmetry.impose(self.masks(volumes).levelled(volumes))
-        spectrum = to_spectrum(volumes) * estimate.seen
-        spectrum[:, 0, 0, 0] = 0  # the level again, which images do not show
-        return dataclasses.replace(estimate, spectrum=spectrum)
+        volumes = self.symmetry.impose(from_spectrum(estimate.spectrum))
+        return dataclasses.replace(estimate, spectrum=to_spectrum(volumes))
 
     def by_laws(self, manifold: Manifold, counts: Counts) -> Manifold:
         """Give a manifold the views and the contrasts that images of it showed.
@@ -319,14 +313,10 @@ def shown_by_both(estimates: list[Estimate], agreement: Tensor) -> Tensor:
 
 
 def weighed(estimate: Estimate, power: Tensor, masks: Masks) -> Tensor:
-    """Keep a maximum in the masks and weigh it against the prior: (C, D, D, D).
+    """Weigh a maximum against the prior, in the masks: (C, D, D, D).
 
-    The prior comes last, but for the focus. A mask smears strong shells into their
-    neighbours: where data say nothing yet, that would be all there is, and the same in
-    both halves. It takes noise away as well, from every mode alike.
+    What lies in a mask has all the power in a part of the box.
     """
-    volumes = masks.keep(from_spectrum(estimate.spectrum))
-    root = masks.kept_noise(len(volumes)).sqrt()
-    precision = estimate.precision / (root[:, None] * root)
-    inside = Estimate(to_spectrum(volumes), precision, estimate.reach)
-    return masks.confine(masks.levelled(regularise(inside, power)))
+    windows = masks.windows(len(power))
+    kept = windows.square().mean((1, 2, 3))
+    return masks.confine(regularise(estimate, power / kept[:, None], windows))

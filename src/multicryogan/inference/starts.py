@@ -26,12 +26,9 @@ from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement, Report, State, weighed
 from multicryogan.inference.spacing import follow
+from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
-from multicryogan.likelihood.maximisation import (
-    from_spectrum,
-    own_power,
-    to_spectrum,
-)
+from multicryogan.likelihood.maximisation import own_power
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.networks import Generator
 from multicryogan.rng import stream

@@ -5,8 +5,9 @@ The expected log-likelihood is quadratic in the basis volumes B,
     Q(B) = Σ_k g_k B_k - 1/2 Σ_q Σ_cd ρ_cd(q) conj(B_c(q)) B_d(q) + const,
 
 where ρ, the sum of posterior weight, squared CTF over noise power and a_vc a_vd at
-each voxel q of the transform, is nearly diagonal in q. One Newton step with the exact
-gradient and this ρ solves it; what ρ leaves out, the next iteration makes good.
+each voxel q of the transform, is nearly diagonal in q. A Newton step with the exact
+gradient and this ρ, within a window, solves it; what ρ leaves out, the next iteration
+makes good.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from multicryogan.fourier import (
-    centre_to_corner,
-    corner_to_centre,
-    frequency_radius,
-    shell_index,
-    shell_mean,
-)
+from multicryogan.fourier import frequency_radius, shell_index, shell_mean
 from multicryogan.imaging.projection import SliceModes
 from multicryogan.imaging.slicing import Slicer
 from multicryogan.likelihood.cells import Cells, Division
 from multicryogan.likelihood.factors import ImageFactors, Scorer
+from multicryogan.likelihood.least_squares import (
+    from_spectrum,
+    solve,
+    through,
+    to_spectrum,
+)
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import PosePosterior
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.posterior import Placement
 from multicryogan.likelihood.weighing import Counts, weigh
 
-RIDGE = 0.1  # of the mean precision of a shell: without it steps overshoot in gaps
+DAMPING = 0.1  # of the mean precision of a shell: few clear images overshoot without
+TINY = 1e-12  # of the largest power: none
 
 
 @dataclass(slots=True)
@@ -142,46 +144,58 @@ class Estimate:
         return shell_mean(values * seen, box, 3) / share
 
 
-def maximise(manifold: Manifold, sums: Sums, modes: SliceModes) -> Estimate:
-    """Take one Newton step from the basis of the manifold."""
-    box, slicer = modes.box, Slicer(modes)
-    step = to_spectrum(slicer.transpose_table(sums.gradient)) / box**3
+def maximise(
+    manifold: Manifold, sums: Sums, modes: SliceModes, window: Tensor
+) -> Estimate:
+    """Maximise Q from the basis of the manifold.
+
+    Args:
+        manifold: That of the E-step.
+        sums: What the E-step left.
+        modes: That images were compared at.
+        window: (D, D, D) that steps end in.
+    """
+    box = modes.box
+    right = Slicer(modes).transpose_table(sums.gradient) / box**3
     precision = _full(sums.precision, manifold.pairs, box)
-    before = Estimate(to_spectrum(manifold.basis), precision, modes.radius)
-    seen = before.seen
-    seen[0, 0, 0] = False  # grey levels of images are arbitrary
-    trace = precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)  # (C, D, D, H)
-    shells = shell_index(box, 3, like=step.real).clamp(max=box // 2)
-    ridge = (RIDGE * before.shell_mean(trace)[:, shells]).movedim(0, -1)
-    ridge = torch.where(seen[..., None], ridge, 1.0)
-    system = precision + torch.diag_embed(ridge)
-    right = step.movedim(0, -1)[..., None]
-    solved = torch.linalg.solve(system.to(right), right)[..., 0].movedim(-1, 0)
-    return replace(before, spectrum=(before.spectrum + solved) * seen)
+    estimate = Estimate(to_spectrum(manifold.basis), precision, modes.radius)
+    shells = shell_index(box, 3, like=right).clamp(max=box // 2)
+    told = precision.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
+    damping = DAMPING * estimate.shell_mean(told)[:, shells].movedim(0, -1)
+    damped = precision + torch.diag_embed(damping)
+    shown = estimate.seen.expand(len(right), -1, -1, -1) & (shells > 0)
+    step = solve(right, damped, window, shown)
+    kept = shells <= round(estimate.reach)  # where it ends beyond, as well
+    return replace(estimate, spectrum=kept * (estimate.spectrum + to_spectrum(step)))
 
 
-def regularise(estimate: Estimate, power: Tensor) -> Tensor:
+def regularise(estimate: Estimate, power: Tensor, window: Tensor) -> Tensor:
     """Weigh the maximum against a Gaussian prior: (C, D, D, D) basis volumes.
 
-    x = (1 + T ρ)^-1 T ρ x_max, T the prior variance.
+    The most likely x in the window: ρ (x - x_max) + x / T = 0, T the prior variance.
+    Shells without power are left empty in the end; grey levels have no prior. A window
+    smears strong shells into their neighbours: where data say nothing yet, that would
+    be all there is, and the same in two halves.
 
     Args:
         estimate: Of `maximise`.
         power: (C, D//2+1) prior variance per voxel of the transform in each shell; 0
             leaves nothing.
+        window: (C, D, D, D) that the volumes end in.
     """
-    box = estimate.spectrum.shape[1]
+    box, precision = estimate.spectrum.shape[1], estimate.precision
     shells = shell_index(box, 3, like=power).clamp(max=box // 2)
-    power = power[:, shells] * estimate.seen  # (C, D, D, H)
-    # Where a few views show a voxel, T ρ is large and of low rank: 1 + T ρ may be
-    # singular in single precision.
-    gain = power.movedim(0, -1)[..., None] * estimate.precision.double()
-    spectrum = torch.view_as_real(estimate.spectrum.movedim(0, -1).contiguous())
-    system = torch.eye(len(power)).to(gain) + gain
-    solved = torch.linalg.solve(system, gain @ spectrum.double()).contiguous()
-    return from_spectrum(
-        torch.view_as_complex(solved).movedim(-1, 0).to(estimate.spectrum)
-    )
+    has_power = power > TINY * power.max()
+    rigour = torch.where(has_power, 1 / power, 0)
+    has_power[:, 0], rigour[:, 0] = has_power[:, 1], 0
+    prior = torch.diag_embed(rigour[:, shells].movedim(0, -1)).to(precision)
+    left = has_power[:, shells]
+    shown = left & estimate.seen & (shells > 0)
+    start = window * from_spectrum(estimate.spectrum * left)
+    away = from_spectrum(estimate.spectrum) - start
+    right = through(precision, away, estimate.seen) - through(prior, start, shown)
+    found = start + solve(right, precision + prior, window, shown)
+    return from_spectrum(to_spectrum(found) * left)
 
 
 def own_power(estimate: Estimate) -> Tensor:
@@ -192,13 +206,6 @@ def own_power(estimate: Estimate) -> Tensor:
     return (estimate.shell_mean(power) - noise).clamp(min=0)
 
 
-def from_spectrum(spectrum: Tensor) -> Tensor:
-    """(C, D, D, D) volumes of (C, D, D, D//2+1) transforms."""
-    box = spectrum.shape[1]
-    volumes: Tensor = torch.fft.irfftn(spectrum, s=(box,) * 3, dim=(-3, -2, -1))
-    return corner_to_centre(volumes, 3)
-
-
 def _full(precision: Tensor, pairs: Tensor, box: int) -> Tensor:
     """(D, D, D//2+1, C, C) symmetric matrices of (voxels, P) pair sums."""
     count = int(pairs.max()) + 1
@@ -207,9 +214,3 @@ def _full(precision: Tensor, pairs: Tensor, box: int) -> Tensor:
         value = precision[:, pair] / (1 if c == d else 2)
         matrix[:, c, d] = matrix[:, d, c] = value
     return matrix.view(box, box, box // 2 + 1, count, count)
-
-
-def to_spectrum(volumes: Tensor) -> Tensor:
-    """(C, D, D, D//2+1) rfftn, the centre at the corner."""
-    spectrum: Tensor = torch.fft.rfftn(centre_to_corner(volumes, 3), dim=(-3, -2, -1))
-    return spectrum

@@ -97,21 +97,14 @@ def test_the_molecule_reaches_as_far_as_the_focus() -> None:
     assert torch.equal(masks.solvent, torch.maximum(small(), focus))
 
 
-def test_a_mask_leaves_the_mean_of_its_square_of_the_noise() -> None:
+def test_motions_end_at_the_focus_as_well() -> None:
     focus = small().roll(2, 0) * small()
     masks = Masks.around(small(), focus)
-    kept = masks.kept_noise(3)
-    assert kept.shape == (3,)
-    masked = torch.cat(
-        (
-            small() * noise(40)[:20],
-            (small() * focus) * noise(40)[20:],
-        )
-    ).view(2, 20, *small().shape)
-    spectrum = torch.fft.fftn(masked, dim=(-3, -2, -1)).abs().square()
-    found = spectrum.mean((1, 2, 3, 4)) / BOX**3
-    torch.testing.assert_close(found, kept[:2], rtol=0.02, atol=0)
-    assert kept[1] == kept[2]
+    windows = masks.windows(3)
+    assert torch.equal(windows[0], masks.solvent)
+    for window in windows[1:]:
+        assert torch.equal(window, masks.solvent * focus)
+    assert torch.equal(Masks(small()).windows(2), small().expand(2, -1, -1, -1))
 
 
 # Those that users give

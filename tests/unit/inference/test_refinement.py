@@ -20,8 +20,9 @@ from multicryogan.inference.refinement import (
     shown_by_both,
     weighed,
 )
+from multicryogan.likelihood.least_squares import to_spectrum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
-from multicryogan.likelihood.maximisation import Estimate, to_spectrum
+from multicryogan.likelihood.maximisation import Estimate
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.rng import stream
 from refinement_data import BOX, images_of, phantom, refinement
@@ -188,18 +189,19 @@ def test_the_start_is_low_passed_and_the_same_for_both(work: Refinement) -> None
 
 def test_nothing_smears_into_shells_that_halves_do_not_share() -> None:
     """The same in both halves, it would look like agreement one iteration later."""
-    strong = white("strong", 1)
+    strong = in_sphere(10 * phantom()[None])
     power = torch.full((1, BOX // 2 + 1), 1e6)
     power[:, 4:] = 0
     precision = torch.ones(BOX, BOX, BOX // 2 + 1, 1, 1)
     masks = Masks(sphere(strong[0]))
     found = weighed(Estimate(to_spectrum(strong), precision), power, masks)
     spectrum, radius = shells(found)
+    expected = to_spectrum(strong)
+    assert expected[:, radius.round() > 3].abs().max() > 10
     assert spectrum[:, radius.round() > 3].abs().max() < 1e-3
-    kept = (radius > 0) & (radius.round() <= 3)
-    torch.testing.assert_close(
-        spectrum[:, kept], to_spectrum(in_sphere(strong))[:, kept], rtol=1e-3, atol=1e-3
-    )
+    kept = radius.round() <= 3
+    error = (spectrum - expected)[:, kept].norm() / expected[:, kept].norm()
+    assert float(error) < 0.02
 
 
 def bounded(box: int) -> Tensor:
@@ -267,7 +269,7 @@ def test_steps_raise_the_likelihood(course: list[State]) -> None:
         for half in (0, 1):
             gain = after["log_likelihood"][half] - before["log_likelihood"][half]
             assert gain > 0.05
-    assert history[-1]["held_out"] > history[0]["held_out"] + 0.2
+    assert history[-1]["held_out"] > history[0]["held_out"] + 0.1
 
 
 def test_steps_find_the_shells_that_the_start_lacks(course: list[State]) -> None:
@@ -435,7 +437,7 @@ def test_masks_come_after_what_halves_are_compared_by(
     outside = bounded(BOX) == 0
     for kept, free in zip(other.halves, one_step.halves, strict=True):
         left, before = (half.basis[:, outside].norm() for half in (kept, free))
-        assert float(left) < 0.5 * float(before)
+        assert float(left) < 0.8 * float(before)
 
 
 @pytest.mark.parametrize("mask", ["sphere", "auto"])

@@ -15,9 +15,10 @@ from multicryogan.imaging.slicing import Slicer
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement, State
 from multicryogan.inference.symmetric import in_all_poses, rotated_sum
+from multicryogan.likelihood.least_squares import to_spectrum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.marginal import ImageLaw
-from multicryogan.likelihood.maximisation import Sums, to_spectrum
+from multicryogan.likelihood.maximisation import Sums
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.priors import ViewLaw
 from multicryogan.priors.views import CELLS, view_cells, view_directions
@@ -198,7 +199,7 @@ def test_a_motion_may_break_the_symmetry_of_the_mean() -> None:
     free, right, wrong = (
         error_of(state.manifold.volumes, states) for state in found.values()
     )
-    assert right < 0.95 * free
+    assert right < 0.97 * free
     assert right < 0.9 * wrong
     assert correlation(found[Symmetry("C3")].manifold.basis[1], motion) > 0.7
     history = found[Symmetry("C3")].history
