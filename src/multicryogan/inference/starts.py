@@ -3,7 +3,8 @@
 Of a generator's conformations, the mean and as many main motions are kept as the latent
 has dimensions: a straight line, or a plane, that images bend anew. A generator may run
 back along its own curve, and expectation-maximisation would keep such a fold; a
-straight line has none.
+straight line has none. Conformations gather where the particles are before it may bend:
+of two states, one of few views, an end of the line would bend back for those views.
 
 A random start is a blob of noise that a few thousand images turn into a map, poses
 unknown, at low resolution first. Most end in a false optimum: several are tried, and
@@ -40,6 +41,7 @@ FEWEST = (3, 5)  # conformations of a line, and along each side of a plane, to b
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
 FAINT = 0.1  # power of the first motion, of the map's
+NEW = 1e-6  # of a function, that those before it are not to tell
 
 
 def begin(
@@ -106,9 +108,7 @@ def generator_start(
     fewest = FEWEST[dimensions > 1] ** dimensions
     if len(latents) < fewest or len(found.basis) <= dimensions:
         return found
-    draws = stream(work.config.seed, "bent start")
-    flat = straightened(found)
-    return _bend(work, flat, latents, draws, report)
+    return _bend(work, straightened(found), report)
 
 
 def generator_volumes(
@@ -138,7 +138,8 @@ def straightened(found: Manifold) -> Manifold:
     the orthogonal Procrustes problem (Schoenemann 1966, Psychometrika 31, 1).
     """
     dimensions = found.latents.shape[1]
-    even = _smooth_functions(found.latents, dimensions).to(found.basis)
+    ones = torch.ones(len(found.latents), 1)
+    even = _smooth_functions(ones, found.latents, dimensions).to(found.basis)
     main = found.coefficients[:, 1 : dimensions + 1]
     left, _, right = torch.linalg.svd(main.T @ even[:, 1:])
     ranks = _ranks(main @ left @ right).to(even)
@@ -182,33 +183,32 @@ def random_start(
         scores.append(_score(work, one))
     best = _best(maps, scores)
     motions: list[Manifold] = []
-    can_move = config.motions(latents.shape[1]) > 0 and len(latents) > 1
-    for attempt in range(MOTIONS if can_move else 0):
+    dimensions = latents.shape[1]
+    straight = min(dimensions, config.motions(dimensions), len(latents) - 1)
+    for attempt in range(MOTIONS if straight else 0):
         draws = stream(config.seed, "random motion", step=attempt)
-        motions.append(_bend(work, best, latents, draws, report))
+        moving = _faint_motion(best, latents, straight, draws)
+        motions.append(_bend(work, moving, report))
         scores.append(_score(work, motions[-1]))
     return _best([*maps, *motions], scores), scores
 
 
-def _bend(
-    work: Refinement,
-    some: Manifold,
-    latents: Tensor,
-    draws: torch.Generator,
-    report: Report | None,
-) -> Manifold:
-    """Let images of the first half move a map, a line or a plane, and then bend it."""
-    dimensions = latents.shape[1]
-    count = min(work.config.motions(dimensions), len(latents) - 1)
+def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifold:
+    """Let images of the first half move a straight line, or a plane, and then bend it.
+
+    Conformations follow the particles while nothing can fold: as soon as the line is
+    free to bend, one that is short of particles would take those of another place.
+    """
+    count, dimensions = len(straight.latents), straight.latents.shape[1]
+    most = min(work.config.motions(dimensions), count - 1)
     rows = work.rows[0][:MOTION_IMAGES]
-    # The straight line first: beside it an even function may win, and fold it.
-    straight = min(dimensions, count)
-    for components, shells in ((straight, LINE_SHELLS), (count, MOTION_SHELLS)):
-        some = _faint_motion(some, latents, components, draws)
+    some = straight
+    for is_free, shells in ((False, LINE_SHELLS), (True, MOTION_SHELLS)):
+        some = _free(some, most) if is_free else some
         some = replace(some, basis=work.symmetry.impose(some.basis))
         for shell in _shells(shells, work):
             some, counts = ascend(work, some, rows, shell, report)
-            if dimensions > 1:  # a line would fold, its conformations spaced so early
+            if dimensions > 1 or not is_free:
                 some = follow(some, counts.weights)
             some = work.by_laws(some, counts)
     return some
@@ -270,47 +270,63 @@ def _blob(work: Refinement, signal_power: Tensor, draws: torch.Generator) -> Ten
 
 
 def _faint_motion(
-    start: Manifold, latents: Tensor, count: int, draws: torch.Generator
+    rigid: Manifold, latents: Tensor, count: int, draws: torch.Generator
 ) -> Manifold:
-    """Add weak random components, smooth in the latent, until there are `count`."""
-    box, new = start.basis.shape[-1], count + 1 - len(start.basis)
-    if new < 1:
-        return start
-    spectrum = to_spectrum(start.basis[:1].cpu())
+    """Let a map move by `count` weak random components along the (V, d) latents."""
+    box = rigid.basis.shape[-1]
+    spectrum = to_spectrum(rigid.basis.cpu())
     size = shell_mean(spectrum.abs().square(), box, 3)[0].sqrt()
     radius = frequency_radius(box, 3, like=size)
-    noise = to_spectrum(torch.randn((new, box, box, box), generator=draws))
+    noise = to_spectrum(torch.randn((count, box, box, box), generator=draws))
     shells = radius.round().long().clamp(max=box // 2)
     shaped = noise / box**1.5 * size[shells] * math.sqrt(FAINT / count)
     motion = in_sphere(from_spectrum(shaped * (radius <= MAP_SHELLS[-1])))
+    ones = torch.ones(len(latents), 1)
     moved = Manifold(
         latents,
         torch.full((len(latents),), 1 / len(latents)),
-        _smooth_functions(latents, count),
-        torch.cat((start.basis.cpu(), motion)),
+        _smooth_functions(ones, latents, count),
+        torch.cat((rigid.basis.cpu(), motion)),
         all_pairs(count + 1),
     )
-    moved = moved.seen_from(start.views).of_contrasts(start.contrast_spread)
-    return moved.to(start.basis.device)
+    moved = moved.seen_from(rigid.views).of_contrasts(rigid.contrast_spread)
+    return moved.to(rigid.basis.device)
 
 
-def _smooth_functions(latents: Tensor, count: int) -> Tensor:
-    """(V, count + 1) orthonormal polynomials of the latents' ranks, from the constant.
+def _free(straight: Manifold, count: int) -> Manifold:
+    """Add components until there are `count`, empty and smooth along the latents.
 
-    Of several latent dimensions: products, the lowest degrees first.
+    Images that are told apart already give them their shape.
     """
-    place = _ranks(latents.cpu())
-    columns = [torch.ones(len(latents), dtype=torch.float64)]
+    known, basis = straight.coefficients, straight.basis
+    functions = _smooth_functions(known.cpu(), straight.latents, count).to(known)
+    empty = basis.new_zeros(count + 1 - len(basis), *basis.shape[1:])
+    return replace(
+        straight,
+        coefficients=functions,
+        basis=torch.cat((basis, empty)),
+        pairs=all_pairs(count + 1).to(basis.device),
+    )
+
+
+def _smooth_functions(known: Tensor, latents: Tensor, count: int) -> Tensor:
+    """(V, count + 1) functions: known ones (V, c), then polynomials of latents' ranks.
+
+    Of several latent dimensions: products, the lowest degrees first. What they have in
+    common with those before is taken out, and their mean square made one.
+    """
+    place, found = _ranks(latents.cpu()), known.double()
     degree = 1
-    while len(columns) <= count:
+    while found.shape[1] <= count:
         powers = torch.cartesian_prod(*[torch.arange(degree + 1)] * place.shape[1])
         for power in powers.view(-1, place.shape[1]):
-            if int(power.sum()) == degree and len(columns) <= count:
-                columns.append((place**power).prod(1))
+            column = (place**power).prod(1)
+            left = column - found @ torch.linalg.lstsq(found, column).solution
+            size, is_due = left.square().mean().sqrt(), int(power.sum()) == degree
+            if is_due and size > NEW and found.shape[1] <= count:
+                found = torch.cat((found, left[:, None] / size), dim=1)
         degree += 1
-    basis, triangle = torch.linalg.qr(torch.stack(columns, dim=1))
-    signed: Tensor = basis * triangle.diagonal().sign()
-    return (signed * math.sqrt(len(latents))).float()
+    return found.float()
 
 
 def _ranks(values: Tensor) -> Tensor:

@@ -236,6 +236,10 @@ def test_a_rigid_generator_starts_as_it_is() -> None:
 # From nothing
 
 
+def ones(latents: Tensor) -> Tensor:
+    return torch.ones(len(latents), 1)
+
+
 @pytest.mark.parametrize(
     ("latents", "count"),
     [
@@ -247,7 +251,7 @@ def test_a_rigid_generator_starts_as_it_is() -> None:
     ],
 )
 def test_motions_start_as_orthonormal_functions(latents: Tensor, count: int) -> None:
-    found = _smooth_functions(latents, count)
+    found = _smooth_functions(ones(latents), latents, count)
     assert found.shape == (len(latents), count + 1)
     torch.testing.assert_close(found[:, 0], torch.ones(len(latents)))
     products = found.T @ found / len(latents)
@@ -257,7 +261,7 @@ def test_motions_start_as_orthonormal_functions(latents: Tensor, count: int) -> 
 def test_functions_over_a_plane_make_all_cubics() -> None:
     latents = LatentPrior("uniform", 2).grid(7)
     count = RefineConfig().motions(2)
-    found = _smooth_functions(latents, count).double()
+    found = _smooth_functions(ones(latents), latents, count).double()
     x, y = latents.double().T
     cubics = torch.stack((x**3, x**2 * y, x * y**2, y**3, x * y), dim=1)
     left = cubics - found @ torch.linalg.lstsq(found, cubics).solution
@@ -265,12 +269,40 @@ def test_functions_over_a_plane_make_all_cubics() -> None:
 
 
 def test_the_first_function_is_a_slope_and_the_second_a_parabola() -> None:
-    found = _smooth_functions(segment(21), 2)
+    found = _smooth_functions(ones(segment(21)), segment(21), 2)
     t = torch.linspace(-1, 1, 21)
     parabola = t.square() - t.square().mean()
     for column, shape in ((1, t), (2, parabola)):
         expected = shape / shape.square().mean().sqrt()
         torch.testing.assert_close(found[:, column], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_functions_that_are_known_stay_and_others_stand_beside_them(
+    dimensions: int,
+) -> None:
+    """Two clusters along a line, as of two states; a plane that is straight."""
+    latents = LatentPrior("uniform", dimensions).grid(5)
+    known = ones(latents)
+    if dimensions == 1:
+        line = torch.tensor([0.0, 0.01, 0.02, 1.0, 1.01])
+        known = torch.stack((known[:, 0], line), dim=1)
+    else:
+        known = _smooth_functions(known, latents, 2)
+    count = known.shape[1]
+    found = _smooth_functions(known, latents, 4).double()
+    assert torch.equal(found[:, :count], known.double())
+    assert found.shape == (len(latents), 5)
+    fresh = found[:, count:]
+    torch.testing.assert_close(
+        fresh.T @ fresh / len(latents), torch.eye(5 - count).double(), atol=1e-4, rtol=0
+    )
+    left = known.double().T @ fresh
+    torch.testing.assert_close(left, torch.zeros_like(left), atol=1e-4, rtol=0)
+    # The ranks are among them.
+    place = latents.double()
+    rest = place - found @ torch.linalg.lstsq(found, place).solution
+    assert float(rest.abs().max()) < 1e-4
 
 
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
