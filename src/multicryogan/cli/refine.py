@@ -74,8 +74,8 @@ def refine(
         )
     manifold = found.state.manifold.to("cpu")
     plot_views(manifold.views.weights, manifold.latents, output / VIEWS)
-    if found.warning is not None:
-        print(f"warning: {found.warning}")
+    for line in found.warnings:
+        print(f"warning: {line}")
     print(inference.judge_refined(output, stack, sign))
     print(f"done: {output}; from the {found.start} start, {say_resolution(found)}")
     return 0

@@ -11,7 +11,8 @@ from multicryogan.inference.findings import find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.leakage import measure_leakage
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
-from multicryogan.inference.refine import Refined, refine_run
+from multicryogan.inference.refine import refine_run
+from multicryogan.inference.refined import Refined
 from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [

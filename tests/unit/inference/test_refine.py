@@ -29,12 +29,8 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.inference import MANIFOLD, load_manifold, refine_run, starts
-from multicryogan.inference.refine import (
-    Refined,
-    half_volumes,
-    split_rows,
-    write_refined,
-)
+from multicryogan.inference.refine import half_volumes, split_rows
+from multicryogan.inference.refined import Refined, write_refined
 from multicryogan.inference.refinement import State
 from multicryogan.io import ParticleStack, half_sets, read_particles
 from multicryogan.networks import Generator
@@ -258,17 +254,50 @@ def test_halves_that_share_little_but_their_start_tell_no_resolution(
     tmp_path: Path, whole: tuple[Path, Refined, list[str]]
 ) -> None:
     refined = whole[1]
-    assert refined.warning is None
+    assert refined.warnings == []
     last = refined.state.history[-1] | {"log_likelihood": [1.0, 1.2]}
     state = dataclasses.replace(refined.state, history=(last,))
     poor = dataclasses.replace(refined, state=state)
-    assert poor.warning is not None
-    assert "an image holds 1.1 nats" in poor.warning
+    (warning,) = poor.warnings
+    assert "an image holds 1.1 nats" in warning
     write_refined(poor, CONFIG, SETTINGS, VOXEL_SIZE, tmp_path)
     told = json.loads((tmp_path / "refine.json").read_text())
     assert told["gold_standard_resolution_angstrom"] == [None, None]
-    assert told["warning"] == poor.warning
+    assert told["warnings"] == [warning]
     assert say_resolution(poor) == "no resolution is told of 2 conformations"
+
+
+@pytest.mark.parametrize(
+    ("courses", "best"),
+    [
+        ([(4, False, 9.0), (5, False, 8.0), (5, False, 8.2)], None),  # other shells
+        ([(5, False, 9.0), (5, True, 8.5), (5, True, 8.45)], None),  # little
+        ([(5, True, 8.0), (5, True, 8.6), (5, True, 8.4)], 2),
+        ([(5, True, None), (5, True, None)], None),
+    ],
+)
+def test_images_that_are_held_out_tell_when_it_gets_worse(
+    courses: list[tuple[int, bool, float | None]],
+    best: int | None,
+    whole: tuple[Path, Refined, list[str]],
+) -> None:
+    refined = whole[1]
+    history = tuple(
+        refined.state.history[-1]
+        | {"iteration": number, "shell": shell, "fine": fine, "held_out": held_out}
+        for number, (shell, fine, held_out) in enumerate(courses, start=1)
+    )
+    state = dataclasses.replace(refined.state, history=history)
+    found = dataclasses.replace(refined, state=state)
+    if best is None:
+        assert found.warnings == []
+    else:
+        (warning,) = found.warnings
+        assert f"explained worse (8.40 nats) than after iteration {best} (8.60)" in (
+            warning
+        )
+        # It says nothing of the resolution.
+        assert found.resolutions_angstrom == refined.resolutions_angstrom
 
 
 def test_conformations_without_a_resolution_are_left_out(

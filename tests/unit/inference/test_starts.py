@@ -17,6 +17,7 @@ from multicryogan.imaging.noise import radial_power
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement
 from multicryogan.inference.starts import (
+    _free,
     _smooth_functions,
     generator_start,
     generator_volumes,
@@ -215,6 +216,35 @@ def test_images_lay_a_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (steps >= 0).all()
     assert int((after[-1] - after[0]).abs()) >= 4
     assert len(found.basis) == 4
+
+
+def test_conformations_gather_where_particles_are_before_the_line_bends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two states, one has three quarters of the images."""
+    short(monkeypatch)
+    monkeypatch.setattr(f"{STARTS}.LINE_SHELLS", (4,) * 4)
+    states = moving(ALONG[:1] + ALONG[-1:])
+    made, power = images_of(states, [150, 450], 4.0)
+    work = refinement(made, power, RefineConfig(components=3), held_out=60)
+    shares = torch.linspace(0, 1, 9)[:, None, None, None]
+    generator = Known(states[0] + shares * (states[1] - states[0]))
+    generator.focus = torch.ones_like(states[0])  # keeps the frame
+    found = generator_start(work, generator, segment(9))
+    which = matches(found.volumes, states)
+    assert (which.diff() * (which[-1] - which[0]) >= 0).all()
+    assert 6 <= int(which.sum()) <= 7
+
+
+def test_more_components_leave_volumes_as_they_are() -> None:
+    volumes = moving(ALONG)
+    weights = torch.full((len(volumes),), 1 / len(volumes))
+    line = Manifold.span(volumes, segment(len(volumes)), weights, 1)
+    found = _free(line, 2)
+    assert len(found.basis) == found.coefficients.shape[1] == 3
+    torch.testing.assert_close(found.volumes, line.volumes)
+    assert (found.basis[2] == 0).all()
+    assert (found.coefficients[:, 2] != 0).any()
 
 
 @pytest.mark.parametrize("latents", [segment(2), LatentPrior("uniform", 2).grid(2)])
