@@ -25,7 +25,7 @@ from multicryogan.config import (
     run_config,
 )
 from multicryogan.inference import latent_grid, load_manifold, refine_run
-from multicryogan.inference.refine import WEIGHTS, Refined
+from multicryogan.inference.refined import WEIGHTS, Refined
 from multicryogan.io import read_particles
 from multicryogan.priors import LatentPrior
 from multicryogan.synthetic import read_truth, simulate
