@@ -41,6 +41,9 @@ EVERY = 0.02  # share of a run
 LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
 LEAST_SPREAD = 0.02  # that of contrasts, likewise
 HIGHEST = 8  # shell that counts: poses are plain there, and few
+PLAIN = (
+    0.375  # of a small box: low-pass from which its volumes are fine enough to count
+)
 EARLIEST = 0.1  # share of a run after which they are found first: there is a volume
 RIGID = (5, 5, 5, 6, 6, 6, 7, 7, 7)  # shells that a rigid map is fitted to
 RIGID_IMAGES = 1_000  # each time, others
@@ -116,6 +119,11 @@ class Laws:
             shift_square=square,
             images=images,
         )
+
+
+def counts_from(box: int) -> float:
+    """Low-pass in Fourier pixels from which volumes are fine enough to count by."""
+    return min(HIGHEST, PLAIN * box)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from multicryogan.priors import VIEW_STEPS, LatentPrior
 from multicryogan.rng import Shard, stream
 from multicryogan.training.build import build_discriminator, build_generator
 from multicryogan.training.distributed import average, from_first
-from multicryogan.training.laws import EARLIEST, EVERY, HIGHEST, Laws, find, learn
+from multicryogan.training.laws import EARLIEST, EVERY, Laws, counts_from, find, learn
 from multicryogan.training.monitor import Monitor
 from multicryogan.training.opponent import make_opponent
 from multicryogan.training.players import Players
@@ -302,7 +302,8 @@ class Trainer:
         due = int(progress / EVERY)
         if is_fixed or progress < EARLIEST or due <= self.laws.times:
             return
-        if self.laws.images > 0 and self.schedule.shell(progress) < HIGHEST:
+        first = counts_from(self.config.data.box)
+        if self.laws.images > 0 and self.schedule.shell(progress) < first:
             return
         step = find if self.laws.images == 0 else learn
         self.laws = step(

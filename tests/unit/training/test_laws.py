@@ -25,7 +25,7 @@ from multicryogan.rng import Shard, stream
 from multicryogan.rotations import super_fibonacci
 from multicryogan.simulator import Simulator
 from multicryogan.training import Trainer, load_snapshot, load_views
-from multicryogan.training.laws import FADE, Laws, find, learn
+from multicryogan.training.laws import FADE, Laws, counts_from, find, learn
 from multicryogan.training.stage import Stage
 from refinement_data import Images
 from training_data import tiny_config, tiny_stack
@@ -222,6 +222,14 @@ def test_views_have_the_symmetry_of_all_conformations(
     is_up = view_directions(CELLS)[:, 2] > 0
     share = float(found.weights[0, is_up].sum())
     assert share == pytest.approx(0.5, abs=0.01) if group == "D2" else share > 0.8
+
+
+@pytest.mark.parametrize(("box", "shell"), [(12, 4.5), (16, 6), (32, 8), (256, 8)])
+def test_volumes_of_a_small_box_count_before_its_low_pass_has_opened(
+    box: int, shell: float
+) -> None:
+    assert counts_from(box) == shell
+    assert shell < box / 2
 
 
 @pytest.fixture
