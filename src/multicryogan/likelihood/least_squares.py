@@ -47,19 +47,18 @@ def solve(right: Tensor, precision: Tensor, window: Tensor, shown: Tensor) -> Te
     inverse = torch.linalg.inv(firm.double()).to(precision)
 
     rest = window * from_spectrum(to_spectrum(right) * shown)
-    found = torch.zeros_like(rest)
-    ready = through(inverse, rest, shown)
-    direction, size = ready, (rest * ready).sum()
+    found, direction = torch.zeros_like(rest), torch.zeros_like(rest)
+    size = rest.new_zeros(())
     for _ in range(ITERATIONS):
+        ready = through(inverse, rest, shown)
+        left = (rest * ready).sum()
+        direction = ready + torch.where(size > 0, left / size, 0) * direction
+        size = left
         curve = window * through(precision, window * direction, shown)
         bent = (direction * curve).sum()
         length = torch.where(bent > 0, size / bent, 0)  # 0: solved already
         found = found + length * direction
         rest = rest - length * curve
-        ready = through(inverse, rest, shown)
-        left = (rest * ready).sum()
-        direction = ready + torch.where(size > 0, left / size, 0) * direction
-        size = left
     return window * found
 
 

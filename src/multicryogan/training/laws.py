@@ -41,9 +41,7 @@ EVERY = 0.02  # share of a run
 LEAST_PX = 0.1  # standard deviation of shifts: from zero it could not grow again
 LEAST_SPREAD = 0.02  # that of contrasts, likewise
 HIGHEST = 8  # shell that counts: poses are plain there, and few
-PLAIN = (
-    0.375  # of a small box: low-pass from which its volumes are fine enough to count
-)
+PLAIN = 0.375  # of a small box: low-pass at which its volumes are fine enough
 EARLIEST = 0.1  # share of a run after which they are found first: there is a volume
 RIGID = (5, 5, 5, 6, 6, 6, 7, 7, 7)  # shells that a rigid map is fitted to
 RIGID_IMAGES = 1_000  # each time, others
