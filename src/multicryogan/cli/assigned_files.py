@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 ASSIGNED, SELECTED = "particles_assigned", "particles_selected"
-CSV, NPZ = "latents.csv", "latents.npz"
-POPULATIONS, LEAKAGE = "populations.csv", "leakage.json"
+CSV = "latents.csv"
 FEWEST = 100  # particles that dependences are looked for in
 TABLES = (".star", ".cs")  # particle files that poses are written back to
 
@@ -141,6 +140,7 @@ def write_latents(found: Assignment, output: Path) -> None:
     import numpy as np
     import pandas as pd
 
+    from multicryogan.inference import NPZ
     from multicryogan.io import whole_file
 
     placement = found.placement
@@ -173,7 +173,7 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
     """Write populations.csv, the shares of the conformations, and say what it shows."""
     import pandas as pd
 
-    from multicryogan.inference import find, share_table
+    from multicryogan.inference import POPULATIONS, find, share_table
     from multicryogan.io import whole_file
 
     findings = find(found, export.seed)
@@ -189,7 +189,7 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
 
 def write_leakage(found: Assignment, export: Export, output: Path) -> None:
     """Write leakage.json: do latent and pose, or defocus, go together; say so."""
-    from multicryogan.inference import measure_leakage
+    from multicryogan.inference import LEAKAGE, measure_leakage
     from multicryogan.io import whole_file
 
     if len(found.rotation) < FEWEST or len(found.latents) < 2:

@@ -9,18 +9,23 @@ from multicryogan.inference.assignment import (
 )
 from multicryogan.inference.findings import find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
-from multicryogan.inference.leakage import measure_leakage
+from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.refine import refine_run
 from multicryogan.inference.refined import Refined
+from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
 from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
+    "LEAKAGE",
     "MANIFOLD",
+    "NPZ",
+    "POPULATIONS",
     "VERDICT",
     "Assignment",
     "Fit",
     "Refined",
+    "Series",
     "assign",
     "check_particles",
     "find",
@@ -31,6 +36,7 @@ __all__ = [
     "load_manifold",
     "measure_fit",
     "measure_leakage",
+    "read_series",
     "refine_run",
     "share_table",
 ]

@@ -20,6 +20,7 @@ from torch import Tensor
 from multicryogan.rng import stream
 from multicryogan.rotations import geodesic_distance_deg
 
+LEAKAGE = "leakage.json"
 AXES = ("x", "y", "z", "|x|", "|y|", "|z|")
 VIEWS = tuple(f"{axis} of the viewing direction" for axis in AXES)
 ROWS_AT_ONCE = 200  # of a table of rotation angles

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from evaluation_phantoms import hinge
-from multicryogan.cli.evaluate import read_series, score_run
+from multicryogan.cli.evaluate import score_run
 from multicryogan.config import LawConfig, SimulationConfig
 from multicryogan.errors import InputError
+from multicryogan.inference import read_series
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.io import write_volume
 from multicryogan.likelihood import Manifold

@@ -9,12 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multicryogan.cli.evaluate import (
-    density_over,
-    evaluate,
-    read_series,
-    spread_places,
-)
+from multicryogan.cli.evaluate import evaluate
 from multicryogan.config import (
     LawConfig,
     MoleculeConfig,
@@ -24,8 +19,9 @@ from multicryogan.config import (
     SimulationConfig,
     run_config,
 )
-from multicryogan.inference import latent_grid, load_manifold, refine_run
+from multicryogan.inference import latent_grid, load_manifold, read_series, refine_run
 from multicryogan.inference.refined import WEIGHTS, Refined
+from multicryogan.inference.series import density_over, spread_places
 from multicryogan.io import read_particles
 from multicryogan.priors import LatentPrior
 from multicryogan.synthetic import read_truth, simulate
@@ -79,7 +75,7 @@ def refined(
 
 @pytest.fixture(autouse=True)
 def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multicryogan.cli.evaluate.CELLS", 9)
+    monkeypatch.setattr("multicryogan.inference.series.CELLS", 9)
 
 
 def occupancy(folder: Path, data: Path, output: Path) -> dict[str, float]:
@@ -100,7 +96,7 @@ def test_a_run_of_two_dimensions_is_evaluated(
 ) -> None:
     """It draws all states as often, and its true maps match themselves."""
     found = (generator, CONFIG, VOXEL_SIZE)
-    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    monkeypatch.setattr("multicryogan.inference.series.load_snapshot", lambda run: found)
     scores = occupancy(tmp_path / "run", data, tmp_path / "scores")
     table = torch.tensor(scores["recovered"])
     assert float(table.max() / table.min()) < 1.7
@@ -160,7 +156,7 @@ def test_a_line_is_evaluated_along_its_path(monkeypatch: pytest.MonkeyPatch) -> 
             return latent[:, :, None, None].expand(-1, 4, 4, 4)
 
     found = (Flat(), RunConfig(), VOXEL_SIZE)
-    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    monkeypatch.setattr("multicryogan.inference.series.load_snapshot", lambda run: found)
     series = read_series(Path("run"))
     torch.testing.assert_close(series.latents[:, 0], torch.linspace(0, 1, 21))
 
