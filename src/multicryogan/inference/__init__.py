@@ -10,6 +10,7 @@ from multicryogan.inference.assignment import (
 from multicryogan.inference.findings import find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.leakage import LEAKAGE, measure_leakage
+from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.refine import refine_run
 from multicryogan.inference.refined import Refined
@@ -18,12 +19,14 @@ from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
     "LEAKAGE",
+    "LIKENESS",
     "MANIFOLD",
     "NPZ",
     "POPULATIONS",
     "VERDICT",
     "Assignment",
     "Fit",
+    "Likeness",
     "Refined",
     "Series",
     "assign",
@@ -36,6 +39,7 @@ __all__ = [
     "load_manifold",
     "measure_fit",
     "measure_leakage",
+    "read_likeness",
     "read_series",
     "refine_run",
     "share_table",

@@ -96,7 +96,9 @@ def test_a_run_of_two_dimensions_is_evaluated(
 ) -> None:
     """It draws all states as often, and its true maps match themselves."""
     found = (generator, CONFIG, VOXEL_SIZE)
-    monkeypatch.setattr("multicryogan.inference.series.load_snapshot", lambda run: found)
+    monkeypatch.setattr(
+        "multicryogan.inference.series.load_snapshot", lambda run: found
+    )
     scores = occupancy(tmp_path / "run", data, tmp_path / "scores")
     table = torch.tensor(scores["recovered"])
     assert float(table.max() / table.min()) < 1.7
@@ -156,7 +158,9 @@ def test_a_line_is_evaluated_along_its_path(monkeypatch: pytest.MonkeyPatch) -> 
             return latent[:, :, None, None].expand(-1, 4, 4, 4)
 
     found = (Flat(), RunConfig(), VOXEL_SIZE)
-    monkeypatch.setattr("multicryogan.inference.series.load_snapshot", lambda run: found)
+    monkeypatch.setattr(
+        "multicryogan.inference.series.load_snapshot", lambda run: found
+    )
     series = read_series(Path("run"))
     torch.testing.assert_close(series.latents[:, 0], torch.linspace(0, 1, 21))
 

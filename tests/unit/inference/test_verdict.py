@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from multicryogan.cli.train import run_training
 from multicryogan.config import RunConfig
+from multicryogan.inference import read_likeness
+from multicryogan.inference.likeness import PICTURES
 from multicryogan.inference.manifold_file import save_manifold
 from multicryogan.inference.verdict import judge_refined, judge_run
 from multicryogan.io import ParticleStack
@@ -90,6 +93,20 @@ def test_the_true_density_is_sound(
     real, simulated = (found["whole"][kind] for kind in ("real", "simulated"))
     error = real["standard_error"]
     assert real["mean"] == pytest.approx(simulated["mean"], abs=4 * error)
+
+
+def test_images_of_the_true_density_have_the_power_of_real_ones(
+    claim: Claim, stack: ParticleStack, tmp_path: Path
+) -> None:
+    claim(TRUE)
+    judge_run(tmp_path, stack, 1)
+    found = read_likeness(tmp_path)
+    assert found is not None
+    assert found.real.shape == found.simulated.shape == (PICTURES, BOX, BOX)
+    assert found.pixel_size == PIXEL_SIZE
+    gap = np.abs(found.power[1] - found.power[0])
+    assert (gap[:, 1:] < 5 * np.hypot(*found.error)[:, 1:]).all()  # 0: the grey level
+    assert (gap[:, 3:] < 0.1 * found.power[0, :, 3:]).all()
 
 
 @pytest.mark.parametrize("density", [WRONG, 1.5 * TRUE], ids=["wrong", "too strong"])
