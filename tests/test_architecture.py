@@ -38,7 +38,18 @@ DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multino
 DRAWS_LIKE = {"rand_like", "randn_like", "randint_like", "manual_seed", "seed"}
 DRAWS_IN_PLACE = {"normal_", "uniform_", "random_", "bernoulli_", "exponential_"}
 SEEDED = "training/build.py"  # seeded(): torch's own initialisers take no generator
-COMMANDS = ("", "demo", "simulate", "check", "train", "volumes", "assign", "evaluate")
+COMMANDS = (
+    "",
+    "demo",
+    "simulate",
+    "check",
+    "train",
+    "volumes",
+    "refine",
+    "assign",
+    "evaluate",
+    "report",
+)
 
 
 def name_of(path: Path) -> str:

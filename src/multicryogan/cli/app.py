@@ -16,6 +16,7 @@ from multicryogan.cli.check import check
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
 from multicryogan.cli.refine import refine
+from multicryogan.cli.report import report
 from multicryogan.cli.simulate import simulate
 from multicryogan.cli.train import train
 from multicryogan.cli.volumes import volumes
@@ -39,6 +40,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     refine,
     assign,
     evaluate,
+    report,
 )
 
 

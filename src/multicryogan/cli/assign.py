@@ -50,6 +50,7 @@ def assign(
     from rich.progress import Progress
 
     from multicryogan import inference
+    from multicryogan.report.about import recorded
 
     manifold, config, voxel_size = read_conformations(run, conformations)
     stack = options.open_particles(particles, given)
@@ -59,7 +60,7 @@ def assign(
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
     options.make_folder(output)
-    with Progress(transient=True) as bar:
+    with recorded(output, where), Progress(transient=True) as bar:
         task = bar.add_task("particles", total=len(stack))
         found = inference.assign(
             manifold,

@@ -170,10 +170,10 @@ def write_latents(found: Assignment, output: Path) -> None:
 
 
 def write_populations(found: Assignment, export: Export, output: Path) -> None:
-    """Write populations.csv, the shares of the conformations, and say what it shows."""
+    """Write populations.csv and findings.json: shares, and what they show."""
     import pandas as pd
 
-    from multicryogan.inference import POPULATIONS, find, share_table
+    from multicryogan.inference import FINDINGS, POPULATIONS, find, share_table
     from multicryogan.io import whole_file
 
     findings = find(found, export.seed)
@@ -185,6 +185,8 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
     columns = {name: values.numpy() for name, values in shares.items()}
     with whole_file(output / POPULATIONS) as path:
         pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
+    with whole_file(output / FINDINGS) as path:
+        path.write_text(json.dumps(findings.to_dict(), indent=1) + "\n")
 
 
 def write_leakage(found: Assignment, export: Export, output: Path) -> None:

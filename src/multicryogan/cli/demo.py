@@ -16,6 +16,7 @@ RUN = {
     "train": {"images": 128_000},  # 1,000 updates
     "output": {"preview_minutes": 1.0},
 }
+PAGE = "report.html"
 ITERATIONS = 4  # of the refinement
 
 
@@ -33,6 +34,7 @@ def demo(
     """
     from multicryogan.cli.evaluate import score_run
     from multicryogan.cli.refine import refine
+    from multicryogan.cli.report import write_report
     from multicryogan.cli.simulate import simulate_with_progress
     from multicryogan.cli.train import run_training
     from multicryogan.config import RefineConfig, SimulationConfig, run_config
@@ -61,9 +63,10 @@ def demo(
         settings=RefineConfig(iterations=ITERATIONS),
     )
     print("4/4 comparing with the truth")
-    scores = score_run(refined, data, output / "evaluation")
+    scores = score_run(refined, data, refined / "evaluation")
     print()
     print("\n".join(scores.table()))
-    print(f"\npictures: {output / 'evaluation'}   maps: {refined}")
+    page = write_report([refined, run], output / PAGE)
+    print(f"\npage: {page}   maps: {refined}")
     print(f"{(time.monotonic() - start) / 60:.1f} minutes in all")
     return 0

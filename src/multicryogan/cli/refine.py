@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -40,10 +40,10 @@ def refine(
     manifold.safetensors, which `assign` reads. The same command goes on with a
     refinement that was stopped.
     """
-    from rich.progress import Progress
-
     from multicryogan import inference
+    from multicryogan.cli.report import write_report
     from multicryogan.report import plot_views
+    from multicryogan.report.about import recorded
     from multicryogan.training import load_snapshot
 
     check_settings(settings)
@@ -57,28 +57,34 @@ def refine(
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
     options.make_folder(output)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("start", total=None)
-        found = inference.refine_run(
-            generator,
-            config,
-            settings,
-            stack,
-            sign,
-            output,
-            device=where,
-            report=lambda name, done, total: bar.update(
-                task, description=name, completed=done, total=total
-            ),
-            say=lambda line: bar.console.print(line, soft_wrap=True),
-        )
+    with recorded(output, where):
+        found = _watched(generator, config, settings, stack, sign, output, device=where)
     manifold = found.state.manifold.to("cpu")
     plot_views(manifold.views.weights, manifold.latents, output / VIEWS)
     for line in found.warnings:
         print(f"warning: {line}")
     print(inference.judge_refined(output, stack, sign))
+    print(f"page: {write_report([output, run])}")
     print(f"done: {output}; from the {found.start} start, {say_resolution(found)}")
     return 0
+
+
+def _watched(*work: Any, **more: Any) -> Refined:  # noqa: ANN401
+    """Refine, and show what is being done."""
+    from rich.progress import Progress
+
+    from multicryogan.inference import refine_run
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("start", total=None)
+        return refine_run(
+            *work,
+            **more,
+            report=lambda name, done, total: bar.update(
+                task, description=name, completed=done, total=total
+            ),
+            say=lambda line: bar.console.print(line, soft_wrap=True),
+        )
 
 
 def say_resolution(found: Refined) -> str:

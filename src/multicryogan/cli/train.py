@@ -50,8 +50,10 @@ def run_training(
     """Fit the config to the particles, train, and say how it ended."""
     import os
 
+    from multicryogan.cli.report import write_report
     from multicryogan.data import check_background
     from multicryogan.inference import VERDICT, judge_run
+    from multicryogan.report.about import recorded
     from multicryogan.training import TrainingError, train
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -65,19 +67,22 @@ def run_training(
         print(f"{len(stack):,} particles, {grids}")
         print(text)
     try:
-        is_done = train(
-            config, stack, sign, output, device=device, on_preview=_draw_preview
-        )
+        with recorded(output, device):
+            is_done = train(
+                config, stack, sign, output, device=device, on_preview=_draw_preview
+            )
     except TrainingError as error:
         print(f"multicryogan: {error}")
         return 1
-    if is_first:
-        (output / VERDICT).unlink(missing_ok=True)  # of an earlier end
-    if is_first and is_done:
-        print(judge_run(output, stack, sign))
-    if is_first:
-        how = "done" if is_done else "stopped; the same command goes on"
-        print(f"{how}: {output}")
+    if not is_first:
+        return 0
+    (output / VERDICT).unlink(missing_ok=True)  # of an earlier end
+    if not is_done:
+        print(f"stopped; the same command goes on: {output}")
+        return 0
+    print(judge_run(output, stack, sign))
+    print(f"page: {write_report([output])}")
+    print(f"done: {output}")
     return 0
 
 

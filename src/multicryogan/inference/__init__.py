@@ -7,7 +7,7 @@ from multicryogan.inference.assignment import (
     generator_manifold,
     latent_grid,
 )
-from multicryogan.inference.findings import find, share_table
+from multicryogan.inference.findings import FINDINGS, find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
@@ -18,6 +18,7 @@ from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
 from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
+    "FINDINGS",
     "LEAKAGE",
     "LIKENESS",
     "MANIFOLD",

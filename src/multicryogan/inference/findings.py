@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from multicryogan.evaluation import widest_step
 from multicryogan.inference.assignment import Assignment
 from multicryogan.inference.populations import Shares, group_shares, latent_density
 
+FINDINGS = "findings.json"
 ALIKE = 0.9  # FSC area of neighbours above which they are no two states
 FEWEST = 100  # particles that shares are estimated from
 
@@ -52,6 +54,20 @@ class Findings:
             f"across it): {first} of the particles before it, {second} after it; "
             f"{counted}"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what findings.json holds; shares of both sides with their intervals."""
+        sides = self.sides
+        return {
+            "text": self.text(),
+            "images": self.density.images,
+            "effective_images": self.density.effective_images,
+            "cut": self.cut,
+            "fsc_area_across": self.area,
+            "shares": None if sides is None else sides.weights.tolist(),
+            "low": None if sides is None else sides.low.tolist(),
+            "high": None if sides is None else sides.high.tolist(),
+        }
 
 
 def find(found: Assignment, seed: int) -> Findings | None:

@@ -1,9 +1,11 @@
 """Algorithm 2: training, its checkpoints and its snapshots."""
 
 from multicryogan.training.forecast import Forecast, forecast
+from multicryogan.training.monitor import METRICS
 from multicryogan.training.run import train
 from multicryogan.training.stage import Stage, open_stage
 from multicryogan.training.state import (
+    SNAPSHOT,
     load_checkpoint,
     load_snapshot,
     load_views,
@@ -12,6 +14,8 @@ from multicryogan.training.state import (
 from multicryogan.training.trainer import Preview, Trainer, TrainingError
 
 __all__ = [
+    "METRICS",
+    "SNAPSHOT",
     "Forecast",
     "Preview",
     "Stage",

@@ -12,6 +12,7 @@ from pathlib import Path
 from multicryogan.errors import InputError
 from multicryogan.io import whole_file
 
+METRICS = "metrics.jsonl"
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal to redraw
 
 
@@ -20,7 +21,7 @@ class Monitor:
 
     def __init__(self, run: Path, step: int) -> None:
         """Open metrics.jsonl; lines after `step` belong to lost work and go."""
-        self._path = run / "metrics.jsonl"
+        self._path = run / METRICS
         self._drop_after(step)
         self._shown = 0.0
         self._is_terminal = sys.stderr.isatty()

@@ -236,5 +236,5 @@ def test_the_command_writes_all_of_it(
     tables = {"particles_assigned.star", "latents.csv", "latents.npz"}
     tables |= {"particles_selected.star", "poses.npz", "ctf.npz", "z.npz"}
     tables |= {"poses.pkl", "ctf.pkl", "z.pkl"}
-    tables |= {"populations.csv", "leakage.json"}
+    tables |= {"populations.csv", "findings.json", "leakage.json", "about.json"}
     assert names == tables | {"class_001.mrc", "class_002.mrc"}

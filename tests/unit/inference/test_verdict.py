@@ -140,12 +140,14 @@ def test_a_run_that_is_stopped_at_once_is_unsound(
     assert facts(stopped)["verdict"] == "unsound"
 
 
-def test_training_ends_with_the_verdict(
+def test_training_ends_with_the_verdict_and_the_page(
     tmp_path: Path, stack: ParticleStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu") == 0
-    verdict, done = capsys.readouterr().out.splitlines()[-2:]
+    verdict, page, done = capsys.readouterr().out.splitlines()[-3:]
     assert verdict == judge_run(tmp_path / "run", stack, 1)
+    assert page == f"page: {tmp_path / 'run' / 'report.html'}"
+    assert "Images and noise" in (tmp_path / "run" / "report.html").read_text()
     assert done.startswith("done: ")
 
 

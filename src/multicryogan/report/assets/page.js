@@ -1,0 +1,97 @@
+"use strict";
+// Behaviour of the report page: figures of the sections, printing, the start.
+
+const PRINT_WIDTH = 660; // pixels that fit on A4 and on letter paper
+
+/** Draw a figure in its place, once. */
+function drawFigure(place) {
+  if (theme.plots.has(place) || place.classList.contains("failed")) return;
+  theme.plots.add(place);
+  return drawOrSay(place, async () => {
+    const { data, layout } = content.figures[place.dataset.figure];
+    const own = { ...layout, template: plotTemplate(), autosize: true };
+    await Plotly.newPlot(place, data, own, CONFIG);
+    if (explorer && layout.meta?.selects) connect(place, data, layout.shapes ?? []);
+  });
+}
+
+/** Let a click on a point select its conformation; a ring marks the selected one. */
+function connect(place, traces, shapes) {
+  place.on("plotly_click", ({ points }) => {
+    const number = [points[0].customdata].flat()[0];
+    if (!Number.isInteger(number)) return;
+    explorer.show(number);
+    byId("explorer").scrollIntoView({ block: "nearest" });
+  });
+  const mark = (number) => {
+    const marks = traces.flatMap((trace) => rings(trace, number));
+    return Plotly.relayout(place, { shapes: [...shapes, ...marks] });
+  };
+  explorer.listeners.push((number) => drawOrSay(place, () => mark(number)));
+  return mark(explorer.number);
+}
+
+/** Shapes of a ring, black in white, around the point with this number, if any. */
+function rings({ type, x, y, customdata }, number) {
+  const rows = Array.from(customdata ?? [], (row) => [row].flat());
+  const row = rows.findIndex((numbers) => numbers.includes(number));
+  if (row < 0) return [];
+  const column = type === "heatmap" ? rows[row].indexOf(number) : row;
+  return [["#ffffff", 5], ["#000000", 2]].map(([color, width]) => ({
+    ...{ type: "circle", xsizemode: "pixel", ysizemode: "pixel" },
+    line: { color, width },
+    ...{ xanchor: x[column], yanchor: y[row], x0: -8, x1: 8, y0: -8, y1: 8 },
+  }));
+}
+
+/** Draw figures as they come near the window; resolves when the first are drawn. */
+function watchFigures(places) {
+  if (!places.length || !("IntersectionObserver" in window)) {
+    return Promise.all(places.map(drawFigure));
+  }
+  return new Promise((done) => {
+    const draw = (entries) => {
+      const near = entries.filter((entry) => entry.isIntersecting);
+      done(Promise.all(near.map((entry) => drawFigure(entry.target))));
+    };
+    const observer = new IntersectionObserver(draw, { rootMargin: "300px" });
+    places.forEach((place) => observer.observe(place));
+  });
+}
+
+// ---- Start and printing ------------------------------------------------------------
+
+const places = Array.from(document.querySelectorAll("[data-figure]"));
+let explorer = null;
+try {
+  if (content.explorer) explorer = new Explorer(content.explorer);
+} catch (error) {
+  sayFailed(byId("surface"), error);
+}
+
+/** Draw all figures, light and as wide as the paper, or as they were on the screen. */
+function setPrinting(isPrinting) {
+  theme.isPrinting = isPrinting;
+  if (isPrinting) places.forEach(drawFigure);
+  showTheme();
+  const size = isPrinting ? { width: PRINT_WIDTH } : { width: null, autosize: true };
+  for (const place of places.filter((place) => theme.plots.has(place))) {
+    drawOrSay(place, () => Plotly.relayout(place, size));
+  }
+}
+
+byId("theme").addEventListener("click", () => {
+  theme.choice = { system: "light", light: "dark", dark: "system" }[theme.choice];
+  showTheme();
+});
+systemIsDark.addEventListener("change", showTheme);
+addEventListener("beforeprint", () => setPrinting(true));
+addEventListener("afterprint", () => setPrinting(false));
+window.report = {
+  select: (number) => explorer?.show(number),
+  selected: () => explorer?.number ?? null,
+  level: () => explorer?.level ?? null,
+};
+Promise.allSettled([explorer?.refresh(), watchFigures(places)]).then(() => {
+  document.body.dataset.ready = "1";
+});

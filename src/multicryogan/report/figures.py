@@ -1,0 +1,334 @@
+"""Figures of the page, as plotly's plain data: traces and a layout.
+
+Colours of text, grid and background are the page's, which has a light and a dark side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from multicryogan.evaluation import fsc, fsccc
+from multicryogan.priors.views import CELLS, view_directions
+from multicryogan.report.contents import Shapes, path_lengths
+from multicryogan.report.explorer import grid_of
+from multicryogan.report.plots import grey_range
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from multicryogan.inference import Likeness
+
+Figure = dict[str, Any]
+GOLD_STANDARD = 0.143
+SHOWN = 3  # curves: both ends and the middle
+WIDE = 20.0  # ratio of densities from which their axis is logarithmic
+LONGITUDES, LATITUDES = 90, 45  # of the map of views
+GAP = 1  # pixels between pictures
+FEW = 1e-30
+
+
+def line(x: Sequence[float], y: Sequence[float], name: str, **more: Any) -> Figure:  # noqa: ANN401
+    """Draw a curve."""
+    values = {"x": list(x), "y": list(y), "name": name}
+    return {"type": "scatter", "mode": "lines", **values, **more}
+
+
+def figure(traces: list[Figure], x: str, y: str, **more: Any) -> Figure:  # noqa: ANN401
+    """Put traces on two titled axes."""
+    layout: Figure = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+    for name, values in more.items():
+        own = layout.get(name)
+        layout[name] = {**own, **values} if isinstance(own, dict) else values
+    return {"data": traces, "layout": layout}
+
+
+def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
+    """Density of particles over the conformations; a click selects one."""
+    numbers = list(range(len(shapes.shares)))
+    if len(grid_of(*shapes.latents.shape)) == 2:
+        return _plane(shapes, numbers)
+    place = path_lengths(shapes.volumes)
+    width = cell_widths(place)
+    is_told = populations is not None and len(populations) == len(numbers)
+    share = shapes.shares
+    bars: Figure = {}
+    if is_told and populations is not None:
+        columns = populations[["share", "low", "high"]]
+        own, low, high = torch.tensor(columns.to_numpy()).T
+        share = own
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": ((high - own).clamp(min=0) / width).tolist(),
+            "arrayminus": ((own - low).clamp(min=0) / width).tolist(),
+        }
+    density = share / width
+    trace = line(place.tolist(), density.tolist(), "particles", customdata=numbers)
+    trace |= {"mode": "lines+markers", "hovertemplate": HOVER, "text": _names(shapes)}
+    if bars:
+        trace["error_y"] = bars
+    is_wide = float(density.max()) > WIDE * float(density.clamp(min=FEW).min())
+    axis = {"type": "log" if is_wide else "linear"}
+    if not is_wide:
+        axis["rangemode"] = "tozero"
+    x = "way along the motion: change of the map, 0 to 1"
+    return figure(
+        [trace], x, "density of particles", yaxis=axis, meta={"selects": True}
+    )
+
+
+HOVER = "%{text}<br>at %{x:.2f}, density %{y:.3g}<extra></extra>"
+
+
+def cell_widths(place: Tensor) -> Tensor:
+    """(V,) length that each of V places on a line stands for; they sum to one."""
+    if len(place) < 2:
+        return torch.ones_like(place)
+    middle = (place[1:] + place[:-1]) / 2
+    ends = torch.cat((place[:1], middle, place[-1:]))
+    width = (ends[1:] - ends[:-1]).clamp(min=1e-6)
+    width[0], width[-1] = 2 * width[0], 2 * width[-1]  # cells reach beyond the ends
+    return width / width.sum()
+
+
+def _plane(shapes: Shapes, numbers: list[int]) -> Figure:
+    """Shares over two latents."""
+    first, second = shapes.latents.T.tolist()
+    marker = {
+        "symbol": "square",
+        "size": 26,
+        "color": (100 * shapes.shares).tolist(),
+        "colorscale": "Viridis",
+        "cmin": 0,
+        "colorbar": {"title": {"text": "% of particles"}},
+    }
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": second,
+        "y": first,
+        "customdata": numbers,
+        "text": _names(shapes),
+        "hovertemplate": "%{text}<br>%{marker.color:.1f} %<extra></extra>",
+        "marker": marker,
+    }
+    return figure([trace], "latent 2", "latent 1", meta={"selects": True})
+
+
+def half_curves(table: pd.DataFrame, shapes: Shapes, box_angstrom: float) -> Figure:
+    """FSC of the halves for a few conformations, each beside its FSC with the mean."""
+    finest = (table["shell"] / box_angstrom).tolist()
+    columns = [name for name in table.columns if name != "shell"]
+    mean = torch.einsum("v,vzyx->zyx", shapes.shares, shapes.volumes)[None]
+    traces = []
+    for number, colour in zip(_picked(len(columns)), range(SHOWN), strict=False):
+        style = {"line": {"color": PALETTE[colour]}}
+        curve, name = table[columns[number]].tolist(), f"conformation {number + 1}"
+        traces.append(line(finest, curve, f"{name}: halves", **style))
+        if len(columns) != len(shapes.volumes):
+            continue
+        own = fsc(shapes.volumes[number][None], mean)[0].tolist()
+        places = [s / box_angstrom for s in range(len(own))]
+        style = {"line": {"color": PALETTE[colour], "dash": "dot"}}
+        traces.append(line(places, own, f"{name}: with the mean map", **style))
+    return _of_resolution(traces, len(finest), box_angstrom)
+
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
+
+
+def true_curves(scores: dict[str, Any]) -> Figure:
+    """FSC of a few true states with their best matches and with the true mean map."""
+    states = scores["own_frames"]["states"]
+    box_angstrom = scores["box"] * scores["voxel_size"]
+    traces = []
+    for number, colour in zip(_picked(len(states)), range(SHOWN), strict=False):
+        state = states[number]
+        name = ", ".join(f"{x:.3g}" for x in state["coordinate"])
+        kinds = {"best match": ("recovered", "solid"), "true mean": ("mean_map", "dot")}
+        for label, (key, dash) in kinds.items():
+            curve = state[key]["fsc"]
+            places = [s / box_angstrom for s in range(len(curve))]
+            style = {"color": PALETTE[colour], "dash": dash}
+            traces.append(line(places, curve, f"{name}: {label}", line=style))
+    return _of_resolution(traces, scores["box"] // 2 + 1, box_angstrom)
+
+
+def _of_resolution(traces: list[Figure], shells: int, box_angstrom: float) -> Figure:
+    """Draw FSC curves over 1/Å, labelled in Å."""
+    step = max(1, shells // 8)
+    ticks = list(range(step, shells, step))
+    axis = {
+        "tickvals": [s / box_angstrom for s in ticks],
+        "ticktext": [f"{box_angstrom / s:.3g}" for s in ticks],
+    }
+    lines = [
+        {
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": level,
+            "y1": level,
+            "line": {"dash": "dash", "width": 1, "color": "#888888"},
+        }
+        for level in (GOLD_STANDARD, 0.5)
+    ]
+    shown = {"range": [min(-0.05, *(min(t["y"]) for t in traces)), 1.05]}
+    return figure(
+        traces, "resolution (Å)", "FSC", xaxis=axis, yaxis=shown, shapes=lines
+    )
+
+
+def likeness_of_pairs(shapes: Shapes) -> Figure:
+    """FSCCC of all pairs, neighbours aligned (equation 7)."""
+    matrix = fsccc(shapes.volumes)
+    trace = {
+        "type": "heatmap",
+        "z": _rounded(matrix, 3),
+        "colorscale": "Viridis",
+        "zmax": 1,
+        "zmin": min(0.5, float(matrix.min())),
+        "colorbar": {"title": {"text": "FSC area"}},
+    }
+    axis = {"constrain": "domain"}
+    square = {"scaleanchor": "x", **axis}
+    return figure([trace], "conformation n", "conformation m", xaxis=axis, yaxis=square)
+
+
+def images(likeness: Likeness) -> Figure:
+    """Real images above simulated ones, on one grey scale."""
+    both = [torch.from_numpy(x) for x in (likeness.simulated, likeness.real)]
+    low, high = grey_range(torch.cat([x.flatten() for x in both]))
+    rows = [_mosaic(pictures) for pictures in both]
+    width = max(row.shape[1] for row in rows)
+    gap = torch.full((2 * GAP, width), torch.nan)
+    rows = [pad(row, (0, width - row.shape[1]), value=torch.nan) for row in rows]
+    whole = torch.cat((rows[0], gap, rows[1]))
+    box = both[0].shape[-1]
+    trace = {
+        "type": "heatmap",
+        "z": _rounded(whole, 2),
+        "colorscale": "Greys",
+        "reversescale": True,
+        "zmin": low,
+        "zmax": high,
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
+    names = {
+        "tickvals": [box / 2, 1.5 * box + 2 * GAP],
+        "ticktext": ["simulated", "real"],
+        "scaleanchor": "x",
+        "constrain": "domain",
+        "showgrid": False,
+        "zeroline": False,
+    }
+    bare = {"visible": False, "constrain": "domain"}
+    return figure([trace], "", "", xaxis=bare, yaxis=names)
+
+
+def _mosaic(pictures: Tensor) -> Tensor:
+    """(D, W) pictures side by side, with gaps of NaN."""
+    padded = pad(pictures, (0, GAP), value=torch.nan)
+    return torch.cat(list(padded), dim=1)
+
+
+def noise(likeness: Likeness) -> Figure:
+    """Power of simulated over that of real images, per shell and optics group."""
+    size = 2 * (likeness.power.shape[-1] - 1) * likeness.pixel_size
+    traces = []
+    for number, name in enumerate(likeness.groups):
+        real, own = likeness.power[:, number, 1:]
+        spread = likeness.error[:, number, 1:]
+        ratio = own / real
+        error = ratio * ((spread[0] / real) ** 2 + (spread[1] / own) ** 2) ** 0.5
+        places = [s / size for s in range(1, len(ratio) + 1)]
+        bars = {"type": "data", "array": error.tolist()}
+        label = name if len(likeness.groups) > 1 else "all images"
+        curve = line(places, ratio.tolist(), label, mode="lines+markers")
+        traces.append({**curve, "error_y": bars})
+    step = max(1, likeness.power.shape[-1] // 8)
+    ticks = list(range(step, likeness.power.shape[-1], step))
+    axis = {
+        "tickvals": [s / size for s in ticks],
+        "ticktext": [f"{size / s:.3g}" for s in ticks],
+    }
+    return figure(traces, "resolution (Å)", "power, simulated / real", xaxis=axis)
+
+
+def training(metrics: Sequence[dict[str, float]]) -> Figure:
+    """Loss and margin of the discriminator over the images seen."""
+    seen = [one["images_seen"] for one in metrics]
+    names = {"discriminator_loss": "loss of the discriminator", "margin": "margin"}
+    traces = [line(seen, [one[k] for one in metrics], v) for k, v in names.items()]
+    return figure(traces, "images seen", "score")
+
+
+def iterations(history: Sequence[dict[str, Any]]) -> Figure:
+    """Log-likelihood of the halves' own and of held-out images per iteration."""
+    numbers = [one["iteration"] for one in history]
+    own = [sum(one["log_likelihood"]) / 2 for one in history]
+    traces = [line(numbers, own, "images of the halves", mode="lines+markers")]
+    held = [one["held_out"] for one in history]
+    if None not in held:
+        traces.append(line(numbers, held, "held out", mode="lines+markers"))
+    axis = {"dtick": 1}
+    return figure(traces, "iteration", "log-likelihood, nats an image", xaxis=axis)
+
+
+def views(table: pd.DataFrame, column: str) -> Figure:
+    """Density of views over uniform ones, on an equal-area map of the sphere."""
+    longitude = (torch.arange(LONGITUDES) + 0.5) * 360 / LONGITUDES - 180
+    height = (torch.arange(LATITUDES) + 0.5) * 2 / LATITUDES - 1
+    angle, flat = longitude.deg2rad(), (1 - height.square()).sqrt()[:, None]
+    direction = torch.stack(
+        (
+            flat * angle.cos(),
+            flat * angle.sin(),
+            height[:, None].expand(-1, LONGITUDES),
+        ),
+        dim=-1,
+    )
+    cell = (direction @ view_directions(CELLS).T).argmax(-1)
+    density = torch.tensor(table[column].to_numpy())[cell]
+    trace = {
+        "type": "heatmap",
+        "x": longitude.tolist(),
+        "y": height.tolist(),
+        "z": _rounded(density, 3),
+        "colorscale": "Viridis",
+        "zmin": 0,
+        "zmax": max(2.0, float(density.max())),
+        "colorbar": {"title": {"text": "uniform = 1"}},
+        "hovertemplate": "rot %{x:.0f}°<br>density %{z:.2f}<extra></extra>",
+    }
+    tilts = (0, 45, 90, 135, 180)
+    axis = {
+        "tickvals": [float(torch.tensor(t).deg2rad().cos()) for t in tilts],
+        "ticktext": [f"{t}°" for t in tilts],
+    }
+    return figure([trace], "rot (degrees)", "tilt", yaxis=axis)
+
+
+def _picked(count: int) -> list[int]:
+    """Take both ends and the middle."""
+    return sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
+
+
+def _names(shapes: Shapes) -> list[str]:
+    return [
+        f"conformation {number}: latent " + ", ".join(f"{x:.2f}" for x in latent)
+        for number, latent in enumerate(shapes.latents.tolist(), start=1)
+    ]
+
+
+def _rounded(values: Tensor, digits: int) -> list[list[float | None]]:
+    """Give rows of short numbers; NaN is none."""
+    rows = values.tolist()
+    return [[None if x != x else round(x, digits) for x in row] for row in rows]

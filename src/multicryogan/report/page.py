@@ -1,0 +1,285 @@
+"""The report page: one file that opens from disk, without a network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from multicryogan.io import whole_file
+from multicryogan.report import figures
+from multicryogan.report.contents import Contents, gather
+from multicryogan.report.explorer import grid_of, pack
+from multicryogan.report.findings import numbers, sentences, warnings
+from multicryogan.tables import to_dict
+
+PAGE = "report.html"
+FEW_VIEWS = ("conformation_001", "all")
+SCRIPTS = ("surface.js", "theme.js", "explorer.js", "page.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the page.
+
+    Attributes:
+        id: Of its heading, and of its figures with a number.
+        title: Of the heading.
+        text: What is to be seen, and how it was measured.
+        figures: Of plotly, with their captions.
+        tables: Heads and rows of text.
+    """
+
+    id: str
+    title: str
+    text: str
+    figures: tuple[tuple[str, figures.Figure], ...] = ()
+    tables: tuple[tuple[list[str], list[list[str]]], ...] = ()
+
+
+def write_report(folders: list[Path], output: Path) -> Path:
+    """Write the page about what was found in folders of train, refine and assign.
+
+    Args:
+        folders: See `gather`.
+        output: The file.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: See `gather`.
+    """
+    text = render(gather(folders))
+    with whole_file(output) as path:
+        path.write_text(text, encoding="utf-8")
+    return output
+
+
+def render(contents: Contents) -> str:
+    """Make the text of the page. What comes from files is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    parts = sections(contents)
+    data = {
+        "explorer": pack(contents.shapes),
+        "figures": {
+            f"{part.id}-{n}": drawn
+            for part in parts
+            for n, (_, drawn) in enumerate(part.figures)
+        },
+    }
+    environment = Environment(
+        loader=PackageLoader("multicryogan.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    scripts = [get_plotlyjs(), *(_asset(name) for name in SCRIPTS)]
+    return environment.get_template("page.html").render(
+        title=f"multicryogan: {contents.folder.resolve().name}",
+        sentences=sentences(contents),
+        numbers=numbers(contents),
+        warnings=warnings(contents),
+        sections=[_for_template(part) for part in parts],
+        has_explorer=True,
+        style=Markup(_asset("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        data=Markup(as_script(data)),
+    )
+
+
+def as_script(values: Any) -> str:  # noqa: ANN401
+    """Give JSON that no text in it can end the script of."""
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def sections(contents: Contents) -> list[Section]:
+    """Make the parts of the page that there is something to show for."""
+    made = [
+        _landscape(contents),
+        _resolution(contents),
+        _pairs(contents),
+        _images(contents),
+        _views(contents),
+        _dependence(contents),
+        _course(contents),
+        _origin(contents),
+    ]
+    return [part for part in made if part is not None]
+
+
+def _landscape(contents: Contents) -> Section | None:
+    shapes, populations = contents.shapes, contents.populations
+    if len(shapes.shares) < 2:
+        return None
+    text = (
+        "How many particles have which shape. A click selects the conformation in the "
+        "surface above."
+    )
+    if len(grid_of(*shapes.latents.shape)) == 1:
+        text += (
+            " The way along the motion is how much the map has changed since the first "
+            "conformation; the density is the share of the particles over the way that "
+            "it stands for."
+        )
+    if populations is None:
+        text += " Without assigned particles there are no intervals."
+        caption = "Density of the particles"
+    else:
+        caption = "Density of the particles, with 95 % intervals of the shares"
+    drawn = figures.landscape(shapes, populations)
+    return Section("landscape", "Landscape", text, ((caption, drawn),))
+
+
+def _resolution(contents: Contents) -> Section | None:
+    drawn = []
+    text = []
+    if contents.halves is not None and contents.refined:
+        shells = contents.refined["last_shell_angstrom"]
+        box_angstrom = shells * (len(contents.halves) - 1)
+        text.append(
+            "Two halves of the particles were refined apart. Where their maps agree "
+            "(FSC above 0.143, in a mask and corrected for it) is signal. Motion is "
+            "resolved where a conformation agrees with itself better than with the "
+            "mean map (dotted)."
+        )
+        curves = figures.half_curves(contents.halves, contents.shapes, box_angstrom)
+        drawn.append(("FSC of the half maps, both ends and the middle", curves))
+    if contents.scores:
+        text.append(
+            "Of simulated particles the truth is known: true states beside their best "
+            "matches, and beside the mean of all true states (dotted), the best map "
+            "that a reconstruction without motion could reach."
+        )
+        curves = figures.true_curves(contents.scores)
+        drawn.append(("FSC with the truth, each map in its own frame", curves))
+    if not drawn:
+        return None
+    return Section("resolution", "Resolution", "\n\n".join(text), tuple(drawn))
+
+
+def _pairs(contents: Contents) -> Section | None:
+    shapes = contents.shapes
+    if shapes.latents.shape[1] > 1 or len(shapes.shares) < 3:
+        return None
+    text = (
+        "The area under the FSC of every pair of conformations (FSCCC), each laid on "
+        "its neighbour first. Blocks are states, a band along the diagonal is a "
+        "continuous motion."
+    )
+    drawn = figures.likeness_of_pairs(shapes)
+    return Section("pairs", "Likeness of the conformations", text, (("FSCCC", drawn),))
+
+
+def _images(contents: Contents) -> Section | None:
+    found = contents.likeness
+    if found is None:
+        return None
+    text = (
+        "Particles that were held out beside images simulated from what was found. If "
+        "volumes, optics and noise are right, the eye cannot tell them apart, and "
+        "their power is the same in every shell (1 in the second figure)."
+    )
+    drawn = [("Real and simulated images on one grey scale", figures.images(found))]
+    if found.groups:
+        caption = "Power of simulated over real images, with standard errors"
+        drawn.append((caption, figures.noise(found)))
+    return Section("images", "Images and noise", text, tuple(drawn))
+
+
+def _views(contents: Contents) -> Section | None:
+    table = contents.views
+    if table is None:
+        return None
+    last = [name for name in table.columns if name.startswith("conformation_")][-1:]
+    columns = {"all": "All particles"}
+    if last and last[0] != FEW_VIEWS[0]:
+        columns |= {FEW_VIEWS[0]: "First conformation", last[0]: "Last conformation"}
+    drawn = [
+        (f"{caption}: views, uniform = 1", figures.views(table, column))
+        for column, caption in columns.items()
+    ]
+    text = (
+        "From where the molecule is seen, on a map that keeps areas. Views that few "
+        "particles show are less well resolved."
+    )
+    return Section("views", "Directions of view", text, tuple(drawn))
+
+
+def _dependence(contents: Contents) -> Section | None:
+    found = contents.leakage.get("found", [])
+    if not found:
+        return None
+    rows = [["yes" if one["is_flagged"] else "no", one["text"]] for one in found]
+    text = (
+        "A conformation should not depend on how an image was taken. Where it does, it "
+        "may stand for a view or a defocus in place of a shape."
+    )
+    table = (["beyond chance", "what was compared"], rows)
+    return Section("leakage", "Latents, views and defocus", text, (), (table,))
+
+
+def _course(contents: Contents) -> Section | None:
+    drawn = []
+    if contents.metrics:
+        caption = "Training: loss and margin of the discriminator"
+        drawn.append((caption, figures.training(contents.metrics)))
+    if contents.refined.get("iterations"):
+        caption = "Refinement: log-likelihood of an image"
+        drawn.append((caption, figures.iterations(contents.refined["iterations"])))
+    if not drawn:
+        return None
+    text = (
+        "At the end the discriminator cannot tell real from simulated images: its loss "
+        "nears 0.69 and its margin 0. Refinement ends when images that were held out "
+        "gain no more."
+    )
+    return Section("course", "Course of the work", text, tuple(drawn))
+
+
+def _origin(contents: Contents) -> Section:
+    head = ["folder", "command", "started", "minutes", "memory, GB", "threads"]
+    head += ["machine", "versions"]
+    rows = []
+    for folder, record in contents.about:
+        keys = ("command", "started", "minutes", "peak_memory_gb", "threads", "machine")
+        versions = ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items())
+        rows.append([folder, *(str(record.get(key, "")) for key in keys), versions])
+    settings = [
+        [f"{group}.{name}", str(value)]
+        for group, values in to_dict(contents.config).items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+    ]
+    settings += [
+        [f"refine.{name}", str(value)]
+        for name, value in contents.refined.get("settings", {}).items()
+    ]
+    tables = [(["setting", "value"], settings)]
+    if rows:
+        tables.insert(0, (head, rows))
+    text = "How to make it again: commands, versions, settings and seeds."
+    return Section("origin", "Where it comes from", text, (), tuple(tables))
+
+
+def _for_template(part: Section) -> dict[str, Any]:
+    """Name what the template reads."""
+    return {
+        "id": part.id,
+        "title": part.title,
+        "text": part.text,
+        "figures": [
+            {"id": f"{part.id}-{n}", "caption": caption}
+            for n, (caption, _) in enumerate(part.figures)
+        ],
+        "tables": [{"head": head, "rows": rows} for head, rows in part.tables],
+    }
+
+
+def _asset(name: str) -> str:
+    return (resources.files("multicryogan.report") / "assets" / name).read_text("utf-8")

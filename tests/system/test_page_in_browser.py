@@ -1,0 +1,141 @@
+"""The report page in a real browser: from disk, offline, without an error."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multicryogan.report.page import write_report
+from report_data import BOX, CONFORMATIONS, VOXEL_SIZE, assigned, refined
+
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# As root in a container, without a GPU, silent towards its maker's servers.
+FLAGS = (
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
+PATIENCE = 60_000  # ms
+MESH = "document.getElementById('surface').data[0]"
+
+
+class Browser:
+    """A page that is open, and all that it said and asked for."""
+
+    def __init__(self, page, file: Path) -> None:  # noqa: ANN001
+        """Open a file."""
+        self.page, self.said, self.asked = page, [], []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.goto(file.as_uri())
+        self.wait("document.body.dataset.ready === '1'")
+
+    def _hear(self, message) -> None:  # noqa: ANN001
+        if message.type == "error":
+            self.said.append(message.text)
+
+    def wait(self, claim: str) -> None:
+        """Wait until a claim is true."""
+        self.page.wait_for_function(claim, timeout=PATIENCE)
+
+    def tell(self, what: str) -> object:
+        """Evaluate an expression."""
+        return self.page.evaluate(what)
+
+    def wait_for_another_mesh(self, before: object) -> None:
+        """Wait until the surface is not what it was."""
+        self.wait(f"{self.mesh_sum} !== {before}")
+
+    mesh_sum = f"{MESH}.x.reduce((sum, x, i) => sum + x * (i % 7 + 1), 0)"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a folder of refine and one of assign, with hostile text."""
+    folder = tmp_path_factory.mktemp("page")
+    parts = [refined(folder / "refined"), assigned(folder / "assigned")]
+    return write_report(parts, folder / "report.html")
+
+
+@pytest.fixture
+def browser(file: Path) -> Iterator[Browser]:
+    """The page in Chromium, with the network off."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser ({', '.join(BROWSERS)}): install Debian's chromium")
+    with api.sync_playwright() as started:
+        program = started.chromium.launch(executable_path=found, args=FLAGS)
+        context = program.new_context(
+            offline=True, viewport={"width": 1280, "height": 800}
+        )
+        yield Browser(context.new_page(), file)
+        program.close()
+
+
+def test_the_page_works_from_disk_and_asks_for_nothing(
+    browser: Browser, file: Path
+) -> None:
+    first = browser.tell(browser.mesh_sum)
+    browser.page.locator("#axis0").focus()
+    browser.page.keyboard.press("End")
+    browser.wait(f"window.report.selected() === {CONFORMATIONS - 1}")
+    browser.wait_for_another_mesh(first)
+    browser.tell("window.scrollTo(0, document.body.scrollHeight)")
+    browser.wait("document.querySelectorAll('.js-plotly-plot').length >= 5")
+    assert browser.said == []
+    assert browser.asked == [file.as_uri()]
+    assert browser.page.title() != "hacked"
+
+
+def test_the_surface_is_where_the_density_is(browser: Browser) -> None:
+    reach = browser.tell(f"Math.max(...{MESH}.x.map(Math.abs))")
+    assert isinstance(reach, float)
+    # Body and arm reach 9 of 32 voxels from the centre, and a blob of 1.2 beyond.
+    assert 8 * VOXEL_SIZE < reach < 0.5 * BOX * VOXEL_SIZE
+    level = browser.tell("window.report.level()")
+    browser.page.locator("#level").focus()
+    before = browser.tell(browser.mesh_sum)
+    for _ in range(10):
+        browser.page.keyboard.press("ArrowRight")
+    browser.wait_for_another_mesh(before)
+    assert browser.tell("window.report.level()") > level  # type: ignore[operator]
+    tighter = browser.tell(f"Math.max(...{MESH}.x.map(Math.abs))")
+    assert tighter < reach  # type: ignore[operator]
+
+
+def test_play_goes_on_and_stops(browser: Browser) -> None:
+    button = browser.page.locator(".play").first
+    start = browser.tell("window.report.selected()")
+    button.click()
+    browser.wait(f"window.report.selected() !== {start}")
+    button.click()
+    assert button.inner_text() == "Play"
+
+
+def test_a_click_in_the_landscape_selects(browser: Browser) -> None:
+    place = "[data-figure=landscape-0]"
+    browser.page.locator(place).scroll_into_view_if_needed()
+    browser.wait(f"document.querySelector('{place} .points path') !== null")
+    dots = browser.page.locator(f"{place} .points path")
+    dots.nth(1).hover(force=True)
+    dots.nth(1).click(force=True)
+    browser.wait("window.report.selected() === 1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_follows_the_colours_of_the_system(browser: Browser, scheme: str) -> None:
+    browser.page.emulate_media(color_scheme=scheme)
+    browser.wait(f"document.documentElement.dataset.theme === '{scheme}'")
+    style = "getComputedStyle(document.body)"
+    light = [
+        sum(map(int, str(browser.tell(f"{style}.{name}"))[4:-1].split(",")))
+        for name in ("color", "backgroundColor")
+    ]
+    assert (light[0] < light[1]) == (scheme == "light")
