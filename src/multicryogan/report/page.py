@@ -11,7 +11,7 @@ from typing import Any
 from multicryogan.io import whole_file
 from multicryogan.report import figures
 from multicryogan.report.contents import Contents, gather
-from multicryogan.report.explorer import grid_of, pack
+from multicryogan.report.explorer import ENOUGH, grid_of, pack
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.tables import to_dict
 
@@ -65,8 +65,9 @@ def render(contents: Contents) -> str:
     from plotly.offline import get_plotlyjs
 
     parts = sections(contents)
+    explorer = pack(contents.shapes)
     data = {
-        "explorer": pack(contents.shapes),
+        "explorer": explorer,
         "figures": {
             f"{part.id}-{n}": drawn
             for part in parts
@@ -86,10 +87,18 @@ def render(contents: Contents) -> str:
         warnings=warnings(contents),
         sections=[_for_template(part) for part in parts],
         has_explorer=True,
+        surface_note=_shown(explorer["variance_shown"]),
         style=Markup(_asset("page.css")),
         scripts=[Markup(script) for script in scripts],
         data=Markup(as_script(data)),
     )
+
+
+def _shown(variance: float) -> str:
+    """Tell what surfaces leave out, if it can be seen."""
+    if variance >= ENOUGH:
+        return ""
+    return f"Surfaces show {variance:.0%} of the variance of the maps. "
 
 
 def as_script(values: Any) -> str:  # noqa: ANN401

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from evaluation_phantoms import hinge
 from multicryogan.report.contents import Shapes
-from multicryogan.report.explorer import as_bytes, cropped, grid_of, pack
+from multicryogan.report.explorer import (
+    MOST,
+    as_bytes,
+    cropped,
+    grid_of,
+    pack,
+    spanned_by_few,
+)
+from multicryogan.rng import stream
 
 BOX, COUNT = 32, 9
 
@@ -41,6 +49,22 @@ def test_the_page_gets_every_conformation_back() -> None:
     wanted = given.volumes[:, kept, kept, kept]
     spread = (wanted - wanted.mean(0)).square().mean()
     assert (got - wanted).square().mean() < 0.02 * spread
+
+
+def test_it_is_told_how_much_of_the_motion_few_components_show() -> None:
+    draws = stream(0, "noise")
+    noisy = torch.randn((20, 8, 8, 8), generator=draws).abs()
+    latents = torch.arange(20.0)[:, None]
+    weights = torch.full((20,), 0.05)
+    spanned, shown = spanned_by_few(noisy, latents, weights)
+    missed = (spanned.volumes - noisy).square().mean()
+    spread = (noisy - noisy.mean(0)).square().mean()
+    assert len(spanned.basis) == 1 + MOST
+    assert shown == pytest.approx(1 - float(missed / spread), abs=1e-4)
+    assert shown < 0.7
+    assert pack(shapes())["variance_shown"] >= 0.99
+    one = spanned_by_few(noisy[:1], latents[:1], torch.ones(1))
+    assert one[1] == 1.0
 
 
 def test_only_what_cannot_be_shown_is_cut_off() -> None:
