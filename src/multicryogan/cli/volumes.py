@@ -14,41 +14,43 @@ from multicryogan.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+CONFORMATIONS = 21
+
 
 def volumes(
-    run: Annotated[Path, Parameter(help="Run folder made by train.")],
+    run: Annotated[Path, Parameter(help="Folder made by train or refine.")],
     *,
     output: options.Output,
-    count: Annotated[int, Parameter(help="Maps along the latent.")] = 21,
+    count: Annotated[
+        int | None,
+        Parameter(help="Maps along the latent of a trained run; 21 if not given."),
+    ] = None,
     latents: Annotated[
         Path | None,
         Parameter(help="Text file of latents, one per line, instead of even steps."),
     ] = None,
 ) -> int:
-    """Write maps (.mrc) along the latent, and latents.csv beside them.
+    """Write maps (.mrc) along the latent, and what shows them.
+
+    latents.csv says which map is which; open.cxc opens them in ChimeraX as a series
+    that plays, morph.cxc as a smooth morph; motion.gif is for slides. A refined folder
+    has its own conformations.
 
     Images do not show the frame of a single conformation. So each map is laid on its
     neighbour in the latent as a rigid body, mirrored where need be: the series shows
     no drift and no jump of the whole. The first map stays as it is. All stay where they
     have a frame in common: axes of symmetry, or what lies outside a focus mask.
     """
-    import torch
-
     from multicryogan.evaluation import align_neighbours
     from multicryogan.io import whole_file, write_volume
-    from multicryogan.training import load_snapshot
+    from multicryogan.report.viewers import write_viewers
     from multicryogan.training.build import has_frame
 
-    generator, config, voxel_size = load_snapshot(run)
-    if count < 1:
-        raise InputError(f"--count is {count}; give 1 or more")
-    points = _points(config, count, latents)
+    maps, points, config, voxel_size = _conformations(run, count, latents)
     options.make_folder(output)
-    rows = []
-    with torch.no_grad():
-        maps = torch.cat([generator(point[None]) for point in points])
     is_laid = has_frame(config)
     laid, frames = align_neighbours(maps, points, has_frame=is_laid)
+    rows = []
     for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
@@ -56,6 +58,7 @@ def volumes(
     names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
     with whole_file(output / "latents.csv") as path:
         path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
+    write_viewers(laid, output)
     mirrored = int(frames.is_mirrored.sum())
     if mirrored > 0:
         print(
@@ -64,10 +67,37 @@ def volumes(
         )
     where = "in one frame" if is_laid else "each laid on its neighbour"
     print(
-        f"done: {len(points)} maps of {generator.box} voxels of {voxel_size:.3f} Å "
-        f"in {output}, {where}; open them all in ChimeraX"
+        f"done: {len(points)} maps of {laid.shape[-1]} voxels of {voxel_size:.3f} Å "
+        f"in {output}, {where}; open {output / 'open.cxc'} in ChimeraX"
     )
     return 0
+
+
+def _conformations(
+    run: Path, count: int | None, latents: Path | None
+) -> tuple[Tensor, Tensor, RunConfig, float]:
+    """(V, D, D, D) maps, (V, d) latents, config and Å per voxel of a folder."""
+    import torch
+
+    from multicryogan.inference import MANIFOLD, load_manifold
+    from multicryogan.training import load_snapshot
+
+    if (run / MANIFOLD).is_file():
+        if count is not None or latents is not None:
+            raise InputError(
+                f"{run} was refined and has its own conformations; leave --count and "
+                "--latents away, or give the run that it came from"
+            )
+        manifold, config, voxel_size = load_manifold(run)
+        return manifold.volumes, manifold.latents, config, voxel_size
+    generator, config, voxel_size = load_snapshot(run)
+    number = CONFORMATIONS if count is None else count
+    if number < 1:
+        raise InputError(f"--count is {number}; give 1 or more")
+    points = _points(config, number, latents)
+    with torch.no_grad():
+        maps = torch.cat([generator(point[None]) for point in points])
+    return maps, points, config, voxel_size
 
 
 def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:

@@ -29,8 +29,7 @@ def pack(shapes: Shapes) -> dict[str, Any]:
         What the page reads: plain lists, numbers and text.
     """
     weights, latents = shapes.shares, shapes.latents.tolist()
-    mean = torch.einsum("v,vzyx->zyx", weights, shapes.volumes)
-    peak = float(mean.flatten().quantile(CLEAR))
+    peak = peak_of(torch.einsum("v,vzyx->zyx", weights, shapes.volumes))
     volumes = cropped(shapes.volumes, LOWEST * peak)
     spanned, shown = spanned_by_few(volumes, shapes.latents, weights)
     middle = weights @ spanned.coefficients
@@ -51,6 +50,12 @@ def pack(shapes: Shapes) -> dict[str, Any]:
         "highest": HIGHEST * peak,
         "largest_difference": float((spanned.volumes - mean).abs().max()),
     }
+
+
+def peak_of(volume: Tensor) -> float:
+    """Give the density that few voxels exceed."""
+    rank = max(1, round(CLEAR * volume.numel()))
+    return float(volume.flatten().kthvalue(rank).values)
 
 
 def grid_of(count: int, dimensions: int) -> list[int]:

@@ -10,8 +10,10 @@ from torch import Tensor
 from evaluation_phantoms import hinge
 from multicryogan.cli.volumes import volumes
 from multicryogan.config import RunConfig
+from multicryogan.errors import InputError
 from multicryogan.evaluation import align
 from multicryogan.evaluation.rigid import mirror
+from report_data import CONFORMATIONS, refined
 
 BOX = 24
 STATES = hinge(BOX, [0, 10, 20])
@@ -61,3 +63,19 @@ def test_each_map_stands_in_the_table_with_its_latent(
     ]
     with mrcfile.open(maps / "volume_000.mrc") as file:
         assert float(file.voxel_size.x) == 5.0
+
+
+def test_a_refined_folder_gives_its_own_conformations(tmp_path: Path) -> None:
+    folder = refined(tmp_path / "refined")
+    assert volumes(folder, output=tmp_path / "maps") == 0
+    names = sorted(path.name for path in (tmp_path / "maps").glob("*.mrc"))
+    assert names == [f"volume_{n:03d}.mrc" for n in range(CONFORMATIONS)]
+    others = {path.name for path in (tmp_path / "maps").iterdir()} - set(names)
+    assert others == {"latents.csv", "open.cxc", "morph.cxc", "motion.gif"}
+
+
+def test_a_refined_folder_has_no_other_conformations(tmp_path: Path) -> None:
+    folder = refined(tmp_path / "refined")
+    with pytest.raises(InputError, match="leave --count and --latents away"):
+        volumes(folder, output=tmp_path / "maps", count=5)
+    assert not (tmp_path / "maps").exists()
