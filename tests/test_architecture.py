@@ -49,6 +49,7 @@ COMMANDS = (
     "assign",
     "evaluate",
     "report",
+    "compare",
 )
 
 

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from multicryogan import __version__
 from multicryogan.cli.assign import assign
 from multicryogan.cli.check import check
+from multicryogan.cli.compare import compare
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
 from multicryogan.cli.refine import refine
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     assign,
     evaluate,
     report,
+    compare,
 )
 
 

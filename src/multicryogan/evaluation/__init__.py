@@ -7,6 +7,13 @@ from multicryogan.evaluation.alignment import (
     common_alignment,
 )
 from multicryogan.evaluation.baselines import mean_map, mean_map_fsc
+from multicryogan.evaluation.comparison import (
+    Comparison,
+    Match,
+    compare_maps,
+    match_sets,
+    on_one_grid,
+)
 from multicryogan.evaluation.frames import Frames, OwnFrames, own_frames
 from multicryogan.evaluation.fsc import (
     fsc,
@@ -28,10 +35,12 @@ from multicryogan.evaluation.scores import Scores, score
 
 __all__ = [
     "Alignment",
+    "Comparison",
     "Density",
     "Frames",
     "HalfSetFSC",
     "Judgement",
+    "Match",
     "Occupancy",
     "OwnFrames",
     "Resemblance",
@@ -41,15 +50,18 @@ __all__ = [
     "align_neighbours",
     "apply_alignment",
     "common_alignment",
+    "compare_maps",
     "fsc",
     "fsc_area",
     "fsccc",
     "fsccc_aligned",
     "half_set_fsc",
     "last_shell_above",
+    "match_sets",
     "mean_map",
     "mean_map_fsc",
     "neighbour_frames",
+    "on_one_grid",
     "own_frames",
     "paper_rule",
     "resolution_angstrom",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from multicryogan.evaluation import Scores
+    from multicryogan.evaluation import HalfSetFSC, Scores
     from multicryogan.evaluation.populations import Populations
 
 CURVES = 3  # states in the FSC figure: both ends and the middle
@@ -53,6 +53,34 @@ def plot_fsc(scores: Scores, path: str | Path) -> Path:
     axes.set_ylabel("FSC")
     axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.05)
     axes.legend(title="true state", fontsize="small", loc="lower left")
+    return save_figure(figure, path)
+
+
+def plot_half_sets(found: HalfSetFSC, path: str | Path) -> Path:
+    """Draw the correlation of two maps: as they are, masked, and corrected for it.
+
+    Args:
+        found: Of two maps.
+        path: PNG file to write.
+
+    Returns:
+        The file written.
+    """
+    figure, axes = _figure(7.5, 4.8)
+    curves = {
+        "in the mask, corrected": (found.corrected, "-"),
+        "in the mask": (found.masked, "--"),
+        "as they are": (found.unmasked, "--"),
+        "in the mask, random phases": (found.randomised, ":"),
+    }
+    for name, (curve, style) in curves.items():
+        axes.plot(curve.tolist(), linestyle=style, label=name)
+    for threshold in (0.5, 0.143):
+        axes.axhline(threshold, color="0.6", linewidth=0.8, linestyle=":")
+    _shell_axes(axes, found.box, found.voxel_size)
+    axes.set_ylabel("FSC")
+    axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.05)
+    axes.legend(fontsize="small", loc="lower left")
     return save_figure(figure, path)
 
 

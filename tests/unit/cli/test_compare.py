@@ -1,0 +1,111 @@
+"""Maps and folders of maps, compared by the command."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from evaluation_phantoms import hinge, scrambled
+from multicryogan.cli import main
+from multicryogan.cli.compare import compare
+from multicryogan.errors import InputError
+from multicryogan.io import read_volume, write_volume
+
+BOX, VOXEL_SIZE = 24, 6.0
+STATES = hinge(BOX, [0.0, 40.0])
+MIXED = scrambled(STATES, seed=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two maps in `a`, the same in other frames and order in `b`."""
+    for name, volumes in (("a", STATES), ("b", MIXED.flip(0))):
+        (tmp_path / name).mkdir()
+        for number, volume in enumerate(volumes):
+            write_volume(tmp_path / name / f"map_{number}.mrc", volume, VOXEL_SIZE)
+    write_volume(tmp_path / "a" / "map_0_half1.mrc", STATES[0], VOXEL_SIZE)
+    write_volume(tmp_path / "a" / "mask.mrc", torch.ones(BOX, BOX, BOX), VOXEL_SIZE)
+    return tmp_path
+
+
+def test_two_maps_are_laid_on_each_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "out"
+    assert compare(folder / "a/map_0.mrc", folder / "b/map_1.mrc", output=out) == 0
+    said = capsys.readouterr().out
+    assert "the same hand, the same sign" in said
+    assert "correlation in the mask 0.99" in said or "mask 1.000" in said
+    facts = json.loads((out / "compare.json").read_text())
+    assert facts["correlation"] > 0.98
+    assert facts["resolution_0.5_angstrom"] < 4 * VOXEL_SIZE
+    table = pd.read_csv(out / "fsc.csv")
+    assert table["shell"].tolist() == list(range(1, BOX // 2 + 1))
+    assert table["resolution_angstrom"].iloc[-1] == pytest.approx(2 * VOXEL_SIZE)
+    assert (out / "fsc.png").stat().st_size > 1000
+    aligned, reference = (
+        read_volume(out / name) for name in ("aligned.mrc", "reference.mrc")
+    )
+    assert aligned.voxel_size == pytest.approx(VOXEL_SIZE)
+    torch.testing.assert_close(reference.values, STATES[0])
+    gap = (aligned.values - reference.values).square().mean()
+    assert gap < 0.02 * reference.values.square().mean()
+
+
+def test_a_mask_of_the_user_is_used(folder: Path) -> None:
+    one, other = folder / "a/map_0.mrc", folder / "b/map_0.mrc"
+    assert compare(one, other, output=folder / "free") == 0
+    mask = folder / "a/mask.mrc"
+    assert compare(one, other, output=folder / "masked", mask=mask) == 0
+    free, masked = (
+        json.loads((folder / name / "compare.json").read_text())["correlation"]
+        for name in ("free", "masked")
+    )
+    assert free != masked
+
+
+def test_each_map_of_a_folder_finds_its_own(folder: Path) -> None:
+    out = folder / "out"
+    assert compare(folder / "a", folder / "b", output=out) == 0
+    table = pd.read_csv(out / "matches.csv")
+    assert table["map"].tolist() == ["map_0.mrc", "map_1.mrc"]
+    assert table["match"].tolist() == ["map_1.mrc", "map_0.mrc"]
+    assert (table["fsc_area"] > 0.9).all()
+    assert sorted(path.name for path in out.glob("*.mrc")) == [
+        "on_map_0.mrc",
+        "on_map_1.mrc",
+    ]
+
+
+def test_a_folder_without_maps_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "none").mkdir()
+    out = folder / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", str(folder / "a"), str(folder / "none"), "-o", str(out)])
+    assert stop.value.code == 2
+    assert "holds no map" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_mask_of_another_grid_is_refused(folder: Path) -> None:
+    write_volume(folder / "wrong.mrc", torch.ones(16, 16, 16), VOXEL_SIZE)
+    one, other = folder / "a/map_0.mrc", folder / "b/map_0.mrc"
+    with pytest.raises(InputError, match=r"wrong\.mrc has 16 voxels"):
+        compare(one, other, output=folder / "out", mask=folder / "wrong.mrc")
+    assert not (folder / "out").exists()
+
+
+def test_a_mask_is_not_for_folders(folder: Path) -> None:
+    mask = folder / "a/mask.mrc"
+    with pytest.raises(InputError, match="not for folders"):
+        compare(folder / "a", folder / "b", output=folder / "out", mask=mask)
+
+
+def test_maps_of_a_folder_share_a_grid(folder: Path) -> None:
+    write_volume(folder / "a/other.mrc", torch.ones(16, 16, 16), VOXEL_SIZE)
+    with pytest.raises(InputError, match=r"other\.mrc has another box"):
+        compare(folder / "a", folder / "b", output=folder / "out")
