@@ -29,6 +29,7 @@ LAYERS = (
     {"inference"},
     {"report"},
     {"cli"},
+    {"api"},
     {"__main__"},
 )
 # Slow to import: only inside the function that needs them.

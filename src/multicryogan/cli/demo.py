@@ -50,9 +50,8 @@ def demo(
         options.make_folder(output)
         simulate_with_progress(build(SimulationConfig, DATA), data)
     print("2/4 reconstructing it from the images alone")
-    status = run_training(run_config(RUN), read_particles(particles), run, device)
-    if status != 0:
-        return status
+    if not run_training(run_config(RUN), read_particles(particles), run, device):
+        return 0  # stopped
     print("3/4 refining it by the likelihood of every particle")
     refine(
         run,

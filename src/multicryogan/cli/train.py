@@ -35,26 +35,41 @@ def train(
     --time-limit (minutes) or --images; without either it trains for 20 minutes. A run
     with --images alone repeats exactly on the same machine with the same threads.
     """
+    from multicryogan.training import TrainingError
+
     del config  # its values are in `run` already
     run = options.with_whole_paths(run)
     stack = options.open_particles(particles, given)
     if run.train.images <= 0 and run.train.time_limit <= 0:
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
     where = options.set_up_torch(device, threads)
-    return run_training(run, stack, output, where)
+    try:
+        run_training(run, stack, output, where)
+    except TrainingError as error:
+        print(f"multicryogan: {error}")
+        return 1
+    return 0
 
 
 def run_training(
     config: RunConfig, stack: ParticleStack, output: Path, device: str
-) -> int:
-    """Fit the config to the particles, train, and say how it ended."""
+) -> bool:
+    """Fit the config to the particles, train, and say how it ended.
+
+    Returns:
+        Whether it came to its end, and was not stopped.
+
+    Raises:
+        InputError: Of the particles, the settings or the folder.
+        TrainingError: The game broke down.
+    """
     import os
 
     from multicryogan.cli.report import write_report
     from multicryogan.data import check_background
     from multicryogan.inference import VERDICT, judge_run
     from multicryogan.report.about import recorded
-    from multicryogan.training import TrainingError, train
+    from multicryogan.training import train
 
     is_first = os.environ.get("RANK", "0") == "0"
     stack.check_files()
@@ -66,24 +81,20 @@ def run_training(
         grids = ", ".join(f"box {g.box} of {g.pixel_size:.3f} Å" for g in stack.grids)
         print(f"{len(stack):,} particles, {grids}")
         print(text)
-    try:
-        with recorded(output, device):
-            is_done = train(
-                config, stack, sign, output, device=device, on_preview=_draw_preview
-            )
-    except TrainingError as error:
-        print(f"multicryogan: {error}")
-        return 1
+    with recorded(output, device):
+        is_done = train(
+            config, stack, sign, output, device=device, on_preview=_draw_preview
+        )
     if not is_first:
-        return 0
+        return is_done
     (output / VERDICT).unlink(missing_ok=True)  # of an earlier end
     if not is_done:
         print(f"stopped; the same command goes on: {output}")
-        return 0
+        return False
     print(judge_run(output, stack, sign))
     print(f"page: {write_report([output])}")
     print(f"done: {output}")
-    return 0
+    return True
 
 
 def _draw_preview(preview: Preview, path: Path) -> None:

@@ -42,6 +42,7 @@ def volumes(
     have a frame in common: axes of symmetry, or what lies outside a focus mask.
     """
     from multicryogan.evaluation import align_neighbours
+    from multicryogan.inference import MANIFOLD
     from multicryogan.io import whole_file, write_volume
     from multicryogan.report.viewers import write_viewers
     from multicryogan.training.build import has_frame
@@ -49,7 +50,8 @@ def volumes(
     maps, points, config, voxel_size = _conformations(run, count, latents)
     options.make_folder(output)
     is_laid = has_frame(config)
-    laid, frames = align_neighbours(maps, points, has_frame=is_laid)
+    may_jump = not (run / MANIFOLD).is_file()
+    laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
     rows = []
     for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
         name = f"volume_{index:03d}.mrc"

@@ -14,7 +14,11 @@ GAIN = 0.02  # of correlation: less is no reason to jump
 
 
 def align_neighbours(
-    volumes: Tensor, latents: Tensor | None = None, *, has_frame: bool = False
+    volumes: Tensor,
+    latents: Tensor | None = None,
+    *,
+    has_frame: bool = False,
+    may_jump: bool = True,
 ) -> tuple[Tensor, Frames]:
     """Take out rotations, shifts and changes of hand along the latent.
 
@@ -22,19 +26,23 @@ def align_neighbours(
         volumes: (N, D, D, D) densities.
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
         has_frame: Whether they lie in one frame already: then nothing moves.
+        may_jump: Whether a neighbour may be turned by any angle, or mirrored, as of a
+            generator; those of a refined manifold are near each other.
 
     Returns:
         (N, D, D, D) moved densities, and the motions: see `neighbour_frames`.
     """
     if has_frame:
         return volumes, resting(volumes)
-    frames = neighbour_frames(volumes, latents)
+    frames = neighbour_frames(volumes, latents, may_jump=may_jump)
     # The first does not move: interpolation would only blur it.
     moved = frames.part(slice(1, None)).apply(volumes[1:])
     return torch.cat((volumes[:1], moved)), frames
 
 
-def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
+def neighbour_frames(
+    volumes: Tensor, latents: Tensor | None = None, *, may_jump: bool = True
+) -> Frames:
     """Find the motions that lay each volume on its neighbour.
 
     The neighbour is the nearest in the latent of those already laid, from the first
@@ -45,6 +53,7 @@ def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
     Args:
         volumes: (N, D, D, D) densities.
         latents: (N,) or (N, d) positions; the order of the volumes when missing.
+        may_jump: Whether to search where neighbours stay unlike.
 
     Returns:
         A motion per volume; that of the first is none.
@@ -62,7 +71,7 @@ def neighbour_frames(volumes: Tensor, latents: Tensor | None = None) -> Frames:
     slides = slides * (box / small.shape[-1])
     for k, (i, j) in enumerate(tree):
         turn, slide = turns[k], slides[k]
-        if alike[k] < ALIKE:
+        if may_jump and alike[k] < ALIKE:
             found = align(volumes[i], volumes[j])
             if found.correlation > alike[k] + GAIN:
                 turn, slide = found.rotation, found.shift

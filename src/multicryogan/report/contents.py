@@ -124,7 +124,12 @@ def read_shapes(folder: Path, config: RunConfig) -> Shapes:
     if box > MOST_BOX:
         volumes = fourier_resize(volumes, MOST_BOX, 3)
         voxel_size *= box / MOST_BOX
-    laid, _ = align_neighbours(volumes, series.latents, has_frame=has_frame(config))
+    laid, _ = align_neighbours(
+        volumes,
+        series.latents,
+        has_frame=has_frame(config),
+        may_jump=not (folder / MANIFOLD).is_file(),
+    )
     shares = (series.weights / series.weights.sum()).float()
     step = None
     if series.latents.shape[1] == 1 and len(laid) > 1:

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from evaluation_phantoms import about_z, asymmetric_points, blobs, hinge, scrambled
-from multicryogan.evaluation import fsc, fsc_area, fsccc, fsccc_aligned
+from multicryogan.evaluation import (
+    align_neighbours,
+    fsc,
+    fsc_area,
+    fsccc,
+    fsccc_aligned,
+)
 from multicryogan.rng import stream
 
 
@@ -52,6 +58,17 @@ def test_neighbours_of_like_frames_are_not_searched(
 ) -> None:
     monkeypatch.delattr("multicryogan.evaluation.neighbours.align")
     assert fsccc_aligned(drifting(24)).min() > 0.99
+
+
+def test_a_refined_line_is_laid_on_itself_without_a_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("multicryogan.evaluation.neighbours.align")
+    unlike = hinge(24, [0, 40])
+    laid, _ = align_neighbours(unlike, may_jump=False)
+    assert fsccc(laid)[0, 1] > fsccc(unlike)[0, 1]
+    with pytest.raises(NameError):
+        align_neighbours(unlike)
 
 
 def test_a_true_motion_survives_aligning_neighbours() -> None:

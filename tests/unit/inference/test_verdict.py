@@ -143,7 +143,7 @@ def test_a_run_that_is_stopped_at_once_is_unsound(
 def test_training_ends_with_the_verdict_and_the_page(
     tmp_path: Path, stack: ParticleStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu") == 0
+    assert run_training(tiny_config(SHORT), stack, tmp_path / "run", "cpu")
     verdict, page, done = capsys.readouterr().out.splitlines()[-3:]
     assert verdict == judge_run(tmp_path / "run", stack, 1)
     assert page == f"page: {tmp_path / 'run' / 'report.html'}"
@@ -155,7 +155,7 @@ def test_a_small_set_is_not_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = tiny_stack(tmp_path)
-    assert run_training(tiny_config(SHORT), few, tmp_path / "run", "cpu") == 0
+    assert run_training(tiny_config(SHORT), few, tmp_path / "run", "cpu")
     assert "not judged: too few particles" in capsys.readouterr().out
     assert not (tmp_path / "run" / "verdict.json").exists()
 

@@ -1,0 +1,102 @@
+"""The commands, from Python."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import multicryogan.api as mcg
+from evaluation_phantoms import asymmetric_points, blobs
+from multicryogan.inference import load_manifold
+from multicryogan.io import write_volume
+from refinement_data import few_poses
+from report_data import BOX, CONFORMATIONS, VOXEL_SIZE, refined
+from training_data import tiny_config
+
+SIDE = 16
+FEW = {"train": {"images": 8, "discriminator_warmup": 0}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def particles(folder: Path) -> Path:
+    """120 images of 16 pixels."""
+    config = mcg.SimulationConfig(images=120, box=SIDE, pixel_size=10.0)
+    stack = mcg.simulate(folder / "data", config)
+    assert len(stack) == 120
+    return stack.path
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, particles: Path) -> mcg.Run:
+    """A run that was stopped at once."""
+    config = tiny_config({**FEW, "data": {"box": SIDE}})
+    return mcg.train(particles, folder / "run", config, device="cpu", threads=1)
+
+
+def test_a_run_gives_a_volume_for_each_latent(run: mcg.Run) -> None:
+    count, dimensions = run.latents.shape
+    assert run.weights.sum() == pytest.approx(1)
+    assert run.volumes.shape == (count, SIDE, SIDE, SIDE)
+    assert run.volumes.dtype == np.float32
+    np.testing.assert_array_equal(run.volume(run.latents[3]), run.volumes[3])
+    assert not run.is_refined
+    assert dimensions == 1
+    assert run.volume(0.5).shape == (SIDE, SIDE, SIDE)
+    with pytest.raises(ValueError, match="expected a latent of 1 numbers"):
+        run.volume([0.1, 0.2])
+
+
+def test_refine_assign_report_and_evaluate_go_on_from_it(
+    run: mcg.Run, particles: Path, folder: Path
+) -> None:
+    where = {"device": "cpu", "threads": 1}
+    settings = mcg.RefineConfig(iterations=1, conformations=3)
+    with few_poses():
+        better = mcg.refine(run, particles, folder / "refined", settings, **where)
+    assert better.is_refined
+    assert len(better.latents) == 3
+    with few_poses():
+        told = mcg.assign(better, particles, folder / "assigned", **where)
+    assert told.latent.shape == (120, 1)
+    assert told.rotation.shape == (120, 3, 3)
+    assert told.populations is not None
+    assert told.populations["share"].sum() == pytest.approx(1, abs=1e-4)
+    page = mcg.report(better, run, told, output=folder / "page.html")
+    assert page.stat().st_size > 4e6
+    scores = mcg.evaluate(better, particles.parent)
+    assert scores.states
+
+
+def test_a_refined_volume_lies_between_its_conformations(tmp_path: Path) -> None:
+    opened = mcg.open_run(refined(tmp_path / "refined"))
+    manifold, _, _ = load_manifold(tmp_path / "refined")
+    assert opened.voxel_size == VOXEL_SIZE
+    assert opened.volumes.shape == (CONFORMATIONS, BOX, BOX, BOX)
+    np.testing.assert_allclose(opened.volumes, manifold.volumes.numpy(), atol=1e-5)
+    middle = opened.volume((opened.latents[2] + opened.latents[3]) / 2)
+    wanted = (opened.volumes[2] + opened.volumes[3]) / 2
+    np.testing.assert_allclose(middle, wanted, atol=1e-5)
+    np.testing.assert_allclose(opened.volume(0.0), opened.volumes[0], atol=1e-5)
+    assert opened.verdict["verdict"] == "sound"
+
+
+def test_a_folder_of_neither_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(mcg.InputError):
+        mcg.open_run(tmp_path)
+
+
+def test_maps_are_compared_and_correlated(tmp_path: Path) -> None:
+    volume = blobs(24, asymmetric_points(24, 0), sigma=1.5)
+    for name, scale in (("a", 1.0), ("b", 2.0)):
+        write_volume(tmp_path / f"{name}.mrc", scale * volume, 4.0)
+    found = mcg.compare(tmp_path / "a.mrc", tmp_path / "b.mrc")
+    assert found.scale == pytest.approx(0.5, rel=1e-3)
+    assert found.correlation > 0.999
+    curve = mcg.fsc(volume.numpy(), torch.tensor(2.0) * volume)
+    np.testing.assert_allclose(curve, 1, atol=1e-5)
