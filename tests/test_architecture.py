@@ -48,6 +48,7 @@ COMMANDS = (
     "volumes",
     "refine",
     "assign",
+    "landscape",
     "evaluate",
     "report",
     "compare",

@@ -16,6 +16,7 @@ from multicryogan.cli.check import check
 from multicryogan.cli.compare import compare
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
+from multicryogan.cli.landscape import landscape
 from multicryogan.cli.refine import refine
 from multicryogan.cli.report import report
 from multicryogan.cli.simulate import simulate
@@ -40,6 +41,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     volumes,
     refine,
     assign,
+    landscape,
     evaluate,
     report,
     compare,

@@ -154,6 +154,7 @@ def write_latents(found: Assignment, output: Path) -> None:
     }
     stored = {name: values.numpy() for name, values in arrays.items()}
     stored["conformation_latents"] = found.latents.numpy()
+    stored["conformation_prior"] = found.weights.numpy()
     stored["conformation_weight"] = placement.conformation_weight.numpy()
     stored["rotation"] = found.rotation.numpy()
     stored["shift_angstrom"] = found.shift_angstrom.numpy()

@@ -9,9 +9,11 @@ from multicryogan.inference.assignment import (
 )
 from multicryogan.inference.findings import FINDINGS, find, share_table
 from multicryogan.inference.fit import Fit, measure_fit
+from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
+from multicryogan.inference.placed import Placed, read_placed
 from multicryogan.inference.refine import refine_run
 from multicryogan.inference.refined import Refined
 from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
@@ -27,7 +29,9 @@ __all__ = [
     "VERDICT",
     "Assignment",
     "Fit",
+    "Landscape",
     "Likeness",
+    "Placed",
     "Refined",
     "Series",
     "assign",
@@ -39,8 +43,10 @@ __all__ = [
     "latent_grid",
     "load_manifold",
     "measure_fit",
+    "measure_landscape",
     "measure_leakage",
     "read_likeness",
+    "read_placed",
     "read_series",
     "refine_run",
     "share_table",

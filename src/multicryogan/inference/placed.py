@@ -1,0 +1,78 @@
+"""Particles of a folder of assign: their posteriors and the maps that they refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multicryogan.errors import InputError
+from multicryogan.inference.landscape import Landscape, measure_landscape
+from multicryogan.inference.populations import latent_density
+from multicryogan.inference.series import NPZ
+from multicryogan.io import read_volume
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """N particles on V conformations.
+
+    Attributes:
+        latents: (V, d) of the conformations.
+        prior: (V,) weights that posteriors were made with.
+        volumes: (V, D, D, D) densities, each laid on its neighbour.
+        voxel_size: Å.
+        weights: (N, V) posteriors of the conformations.
+        conformation: (N,) the most likely one.
+    """
+
+    latents: Tensor
+    prior: Tensor
+    volumes: Tensor
+    voxel_size: float
+    weights: Tensor
+    conformation: Tensor
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Conformations along each latent dimension."""
+        count, dimensions = self.latents.shape
+        return (round(count ** (1 / dimensions)),) * dimensions
+
+    def landscape(self, seed: int) -> Landscape:
+        """Find states and ways; see `measure_landscape`."""
+        density = latent_density(self.weights, self.prior, self.grid, seed)
+        return measure_landscape(density, self.volumes, self.grid)
+
+
+def read_placed(folder: Path) -> Placed:
+    """Read a folder of assign.
+
+    Raises:
+        InputError: It is none, or lacks a map.
+    """
+    path = folder / NPZ
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            latents, prior, weights, conformation = (
+                torch.from_numpy(arrays[name])
+                for name in (
+                    "conformation_latents",
+                    "conformation_prior",
+                    "conformation_weight",
+                    "conformation",
+                )
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"cannot read {path}: {error}; give a folder made by assign"
+        ) from None
+    numbers = range(1, len(latents) + 1)
+    maps = [read_volume(folder / f"class_{number:03d}.mrc") for number in numbers]
+    volumes = torch.stack([volume.values for volume in maps])
+    return Placed(
+        latents, prior, volumes, maps[0].voxel_size, weights, conformation.long()
+    )
