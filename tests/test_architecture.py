@@ -51,6 +51,7 @@ COMMANDS = (
     "landscape",
     "evaluate",
     "report",
+    "watch",
     "compare",
 )
 

@@ -22,6 +22,7 @@ from multicryogan.cli.report import report
 from multicryogan.cli.simulate import simulate
 from multicryogan.cli.train import train
 from multicryogan.cli.volumes import volumes
+from multicryogan.cli.watch import watch
 from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.tables import build, merge, read_toml
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     landscape,
     evaluate,
     report,
+    watch,
     compare,
 )
 
