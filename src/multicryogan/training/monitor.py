@@ -43,10 +43,12 @@ class Monitor:
         self._shown = now
         done = metrics["minutes"]
         left = "" if progress < 0.01 else f", {done * (1 / progress - 1):.1f} min left"
+        speed = metrics["images_seen"] / max(60 * done, 1e-9)
         line = (
             f"{progress:4.0%}  {done:.1f} min{left}  "
             f"box {metrics['box']}  low-pass {metrics['resolution']:.0f} Å  "
-            f"{metrics['images_seen']:,} images  margin {metrics['margin']:.4f}"
+            f"{metrics['images_seen']:,} images, {speed:,.0f} a second  "
+            f"margin {metrics['margin']:.4f}"
         )
         end = "" if self._is_terminal else "\n"
         start = "\r\x1b[K" if self._is_terminal else ""

@@ -65,7 +65,7 @@ def test_the_line_tells_how_far_the_run_is(
     told = capsys.readouterr().err
     assert "25%" in told
     assert "4.5 min left" in told
-    assert "5,120 images" in told
+    assert "5,120 images, 57 a second" in told
     assert told.endswith("\n")
 
 
