@@ -328,7 +328,6 @@ def _names(shapes: Shapes) -> list[str]:
     ]
 
 
-def _rounded(values: Tensor, digits: int) -> list[list[float | None]]:
-    """Give rows of short numbers; NaN is none."""
-    rows = values.tolist()
-    return [[None if x != x else round(x, digits) for x in row] for row in rows]
+def _rounded(values: Tensor, digits: int) -> list[list[float]]:
+    """Give rows of short numbers."""
+    return [[round(x, digits) for x in row] for row in values.tolist()]

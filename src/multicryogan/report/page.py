@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -86,7 +87,6 @@ def render(contents: Contents) -> str:
         numbers=numbers(contents),
         warnings=warnings(contents),
         sections=[_for_template(part) for part in parts],
-        has_explorer=True,
         surface_note=_shown(explorer["variance_shown"]),
         style=Markup(_asset("page.css")),
         scripts=[Markup(script) for script in scripts],
@@ -102,9 +102,20 @@ def _shown(variance: float) -> str:
 
 
 def as_script(values: Any) -> str:  # noqa: ANN401
-    """Give JSON that no text in it can end the script of."""
-    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
+    """Give JSON that no text in it ends the script of; what is not finite is null."""
+    text = json.dumps(_finite(values), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
+
+
+def _finite(values: Any) -> Any:  # noqa: ANN401
+    """Put None for numbers that are not finite: a gap in a curve."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    return values
 
 
 def sections(contents: Contents) -> list[Section]:

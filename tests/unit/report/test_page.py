@@ -41,6 +41,11 @@ def test_no_text_ends_a_script() -> None:
     assert json.loads(text) == {"name": HOSTILE}
 
 
+def test_numbers_that_are_not_finite_are_gaps() -> None:
+    text = as_script({"y": [1.0, float("nan"), (float("inf"), 2)]})
+    assert json.loads(text) == {"y": [1.0, None, [None, 2]]}
+
+
 def test_the_page_asks_nothing_of_a_network(page: str) -> None:
     assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", page)
     assert "http" not in page.replace("http://www.w3.org", "")

@@ -64,7 +64,7 @@ function watchFigures(places) {
 const places = Array.from(document.querySelectorAll("[data-figure]"));
 let explorer = null;
 try {
-  if (content.explorer) explorer = new Explorer(content.explorer);
+  explorer = new Explorer(content.explorer);
 } catch (error) {
   sayFailed(byId("surface"), error);
 }
