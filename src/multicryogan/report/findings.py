@@ -43,7 +43,12 @@ def warnings(contents: Contents) -> list[str]:
 def _shapes(contents: Contents) -> str:
     shapes, verdict = contents.shapes, contents.verdict
     count, dimensions = shapes.latents.shape
-    if verdict and not verdict["moves"]:
+    if not verdict:
+        return (
+            f"Whether the molecule moves was not judged; {count} conformations are "
+            "shown."
+        )
+    if not verdict["moves"]:
         return (
             "One map explains the images as well as all conformations together: the "
             "molecule is rigid, or its motion was not found."
@@ -54,8 +59,6 @@ def _shapes(contents: Contents) -> str:
         what = f"The molecule moves in {dimensions} ways at once"
     else:
         what = "The molecule moves continuously"
-    if not verdict:
-        return f"{what}, shown in {count} conformations."
     motion = verdict["motion"]
     return (
         f"{what}: {count} conformations explain an image better than one map by "
@@ -93,14 +96,16 @@ def _confidence(contents: Contents) -> str:
 def _states(contents: Contents) -> Number:
     shapes = contents.shapes
     count, dimensions = shapes.latents.shape
-    if shapes.step is not None:
+    if shapes.step is not None and contents.verdict.get("moves"):
         return _number("States", "2", f"of {count} conformations along a latent")
     along = "a line" if dimensions == 1 else f"{dimensions} latents"
-    return _number("Conformations", str(count), f"along {along}, no sharp step")
+    return _number("Conformations", str(count), f"along {along}")
 
 
 def _populations(contents: Contents) -> Number:
     shapes, told = contents.shapes, contents.findings
+    if not contents.verdict.get("moves"):
+        return _number("Populations", "not told", "no motion is known")
     if told.get("shares"):
         value = " / ".join(f"{100 * share:.1f} %" for share in told["shares"])
         ends = zip(told["low"], told["high"], strict=True)

@@ -16,7 +16,7 @@ from multicryogan.report.contents import gather
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.report.page import as_script, render, sections
 from multicryogan.rng import stream
-from report_data import HOSTILE, assigned, refined, verdict, write_json
+from report_data import CONFORMATIONS, HOSTILE, assigned, refined, verdict, write_json
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,17 @@ def test_a_false_optimum_and_a_rigid_molecule_are_said(tmp_path: Path) -> None:
     assert "NOT as well" in trusted
     assert numbers(found)[3]["value"] == "not sound"
     assert any("--seed" in line for line in warnings(found))
+
+
+def test_what_was_not_judged_is_not_claimed(tmp_path: Path) -> None:
+    folder = refined(tmp_path / "r")
+    (folder / "verdict.json").unlink()
+    found = gather([folder, assigned(tmp_path / "a")])
+    moved, _, trusted = sentences(found)
+    assert moved.startswith("Whether the molecule moves was not judged")
+    assert "was not judged" in trusted
+    assert [x["value"] for x in numbers(found)[:2]] == [str(CONFORMATIONS), "not told"]
+    assert numbers(found)[3]["value"] == "not judged"
 
 
 def test_the_page_needs_maps_first(
