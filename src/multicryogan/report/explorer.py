@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multicryogan.fourier import fourier_resize
 from multicryogan.likelihood import Manifold
 from multicryogan.report.contents import Shapes
 
+LEAST_BOX = 32  # of surfaces that look smooth
 MOST = 6  # components beside the mean: seven volumes of 64 voxels are 2.4 MB
 ENOUGH = 0.99  # of the variance about the mean
 CLEAR = 0.999  # quantile of the mean map that stands for its peak
@@ -21,22 +23,26 @@ BYTES = 255
 def pack(shapes: Shapes) -> dict[str, Any]:
     """Pack conformations for the page's surface.
 
-    What lies beyond the density that can be shown is cut off. The rest is spanned by a
-    mean and principal components, enough for 99 % of the variance if six are, each as
-    bytes between its extremes.
+    Small volumes are interpolated, and what lies beyond the density that can be shown
+    is cut off. The rest is spanned by a mean and principal components, enough for 99 %
+    of the variance if six are, each as bytes between its extremes.
 
     Returns:
         What the page reads: plain lists, numbers and text.
     """
     weights, latents = shapes.shares, shapes.latents.tolist()
-    peak = peak_of(torch.einsum("v,vzyx->zyx", weights, shapes.volumes))
-    volumes = cropped(shapes.volumes, LOWEST * peak)
+    volumes, box = shapes.volumes, shapes.volumes.shape[-1]
+    finer = -(-LEAST_BOX // box)
+    if finer > 1:
+        volumes = fourier_resize(volumes, finer * box, 3)
+    peak = peak_of(torch.einsum("v,vzyx->zyx", weights, volumes))
+    volumes = cropped(volumes, LOWEST * peak)
     spanned, shown = spanned_by_few(volumes, shapes.latents, weights)
     middle = weights @ spanned.coefficients
     mean = torch.einsum("c,czyx->zyx", middle, spanned.basis)
     return {
         "box": volumes.shape[-1],
-        "voxel_size": shapes.voxel_size,
+        "voxel_size": shapes.voxel_size / finer,
         "latents": latents,
         "shares": weights.tolist(),
         "names": ["latent " + ", ".join(f"{x:.2f}" for x in one) for one in latents],

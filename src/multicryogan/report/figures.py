@@ -214,8 +214,7 @@ def images(likeness: Likeness) -> Figure:
     trace = {
         "type": "heatmap",
         "z": _rounded(whole, 2),
-        "colorscale": "Greys",
-        "reversescale": True,
+        "colorscale": [[0, "#000000"], [1, "#ffffff"]],  # protein is bright
         "zmin": low,
         "zmax": high,
         "showscale": False,

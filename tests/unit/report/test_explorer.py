@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation_phantoms import hinge
+from multicryogan.fourier import fourier_resize
 from multicryogan.report.contents import Shapes
 from multicryogan.report.explorer import (
     MOST,
@@ -75,6 +76,16 @@ def test_only_what_cannot_be_shown_is_cut_off() -> None:
     kept = slice((BOX - side) // 2 + 1, (BOX + side) // 2 - 1)
     outside[:, kept, kept, kept] = 0
     assert outside.max() < packed["lowest"]
+
+
+def test_small_volumes_are_interpolated_for_the_surface() -> None:
+    small = shapes(12)
+    packed = pack(small)
+    assert packed["voxel_size"] == pytest.approx(5.0 / 3)
+    got, side = unpacked(packed), packed["box"]
+    wanted = fourier_resize(small.volumes, 36, 3)
+    kept = slice((36 - side) // 2, (36 + side) // 2)
+    assert (got - wanted[:, kept, kept, kept]).abs().max() < 0.05 * wanted.max()
 
 
 def test_a_cut_keeps_the_centre_at_half_the_side() -> None:
