@@ -8,6 +8,7 @@ from multicryogan.cli import main
 from multicryogan.config import RunConfig, SimulationConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.tables import build, read_toml
+from multicryogan.training import TrainingError
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 TRAIN = ["train", "particles.star", "-o", "run"]
@@ -25,9 +26,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     """Collect the configs that `train` would run with."""
     configs: list[RunConfig] = []
 
-    def collect(config: RunConfig, *others: object) -> int:
+    def collect(config: RunConfig, *others: object) -> bool:
         configs.append(config)
-        return 0
+        return True
 
     def no_particles(*arguments: object) -> None:
         return None
@@ -174,25 +175,29 @@ def test_asking_for_help_is_a_success(tokens: list[str]) -> None:
     assert status(*tokens) == 0
 
 
-def ending_of(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> int:
-    """Exit status when a command ends like this."""
+def ending_of(monkeypatch: pytest.MonkeyPatch, outcome: bool | BaseException) -> int:
+    """Exit status when training ends like this."""
 
-    def command(*arguments: object, **options: object) -> int:
+    def command(*arguments: object, **options: object) -> bool:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    monkeypatch.setattr("multicryogan.cli.options.open_particles", command)
+    monkeypatch.setattr("multicryogan.cli.options.open_particles", lambda *_: None)
     monkeypatch.setattr("multicryogan.cli.train.run_training", command)
     return status(*TRAIN, "--threads", "1")
 
 
 def test_a_run_that_is_done_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ending_of(monkeypatch, 0) == 0
+    assert ending_of(monkeypatch, True) == 0
+
+
+def test_a_run_that_is_stopped_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ending_of(monkeypatch, False) == 0
 
 
 def test_a_run_that_broke_down_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ending_of(monkeypatch, 1) == 1
+    assert ending_of(monkeypatch, TrainingError("not finite")) == 1
 
 
 def test_a_mistake_ends_with_2_and_its_message_alone(
