@@ -20,6 +20,7 @@ from multicryogan.inference import (
     POPULATIONS,
     VERDICT,
     Likeness,
+    Series,
     load_manifold,
     read_likeness,
     read_series,
@@ -130,12 +131,27 @@ def read_shapes(folder: Path, config: RunConfig) -> Shapes:
         has_frame=has_frame(config),
         may_jump=not (folder / MANIFOLD).is_file(),
     )
-    shares = (series.weights / series.weights.sum()).float()
+    shares = shares_of(series)
     step = None
     if series.latents.shape[1] == 1 and len(laid) > 1:
         place, area = widest_step(laid)
         step = place if area <= ALIKE else None
     return Shapes(laid, voxel_size, series.latents, shares, step)
+
+
+def shares_of(series: Series) -> Tensor:
+    """(V,) share of the particles that each conformation stands for.
+
+    Of a plane only some conformations are shown: particles count for the nearest.
+    """
+    found = series.weights.float()
+    if series.latents.shape[1] > 1:
+        density = series.density
+        distance = torch.cdist(density.points.double(), series.latents.double())
+        found = torch.zeros_like(found).index_add(
+            0, distance.argmin(1), density.weights.float()
+        )
+    return found / found.sum()
 
 
 def path_lengths(volumes: Tensor) -> Tensor:

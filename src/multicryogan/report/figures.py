@@ -15,7 +15,6 @@ from torch.nn.functional import pad
 from multicryogan.evaluation import fsc, fsccc
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.report.contents import Shapes, path_lengths
-from multicryogan.report.explorer import grid_of
 from multicryogan.report.plots import grey_range
 
 if TYPE_CHECKING:
@@ -50,14 +49,13 @@ def figure(traces: list[Figure], x: str, y: str, **more: Any) -> Figure:  # noqa
 def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     """Density of particles over the conformations; a click selects one."""
     numbers = list(range(len(shapes.shares)))
-    if len(grid_of(*shapes.latents.shape)) == 2:
+    if shapes.latents.shape[1] == 2:
         return _plane(shapes, numbers)
     place = path_lengths(shapes.volumes)
     width = cell_widths(place)
-    is_told = populations is not None and len(populations) == len(numbers)
     share = shapes.shares
     bars: Figure = {}
-    if is_told and populations is not None:
+    if populations is not None:
         columns = populations[["share", "low", "high"]]
         own, low, high = torch.tensor(columns.to_numpy()).T
         share = own

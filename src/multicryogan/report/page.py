@@ -12,7 +12,7 @@ from typing import Any
 from multicryogan.io import whole_file
 from multicryogan.report import figures
 from multicryogan.report.contents import Contents, gather
-from multicryogan.report.explorer import ENOUGH, grid_of, pack
+from multicryogan.report.explorer import ENOUGH, pack
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.tables import to_dict
 
@@ -135,13 +135,16 @@ def sections(contents: Contents) -> list[Section]:
 
 def _landscape(contents: Contents) -> Section | None:
     shapes, populations = contents.shapes, contents.populations
-    if len(shapes.shares) < 2:
+    count, dimensions = shapes.latents.shape
+    if count < 2 or dimensions > 2:
         return None
+    if populations is not None and (dimensions > 1 or len(populations) != count):
+        populations = None  # a plane has no room for intervals
     text = (
         "How many particles have which shape. A click selects the conformation in the "
         "surface above."
     )
-    if len(grid_of(*shapes.latents.shape)) == 1:
+    if dimensions == 1:
         text += (
             " The way along the motion is how much the map has changed since the first "
             "conformation; the density is the share of the particles over the way that "

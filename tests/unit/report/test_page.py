@@ -12,7 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from multicryogan.cli import main
 from multicryogan.errors import InputError
-from multicryogan.report.contents import gather
+from multicryogan.evaluation import Density
+from multicryogan.inference import Series
+from multicryogan.report.contents import gather, shares_of
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.report.page import as_script, render, sections
 from multicryogan.rng import stream
@@ -124,6 +126,19 @@ def test_a_false_optimum_and_a_rigid_molecule_are_said(tmp_path: Path) -> None:
     assert "NOT as well" in trusted
     assert numbers(found)[3]["value"] == "not sound"
     assert any("--seed" in line for line in warnings(found))
+
+
+def test_conformations_of_a_plane_stand_for_their_neighbours() -> None:
+    """A grid of 3 x 3 cells of which the corners, borders and middle are 2 x 2."""
+    points = torch.cartesian_prod(*[torch.tensor([0.1, 0.4, 0.9])] * 2)
+    weights = torch.arange(1.0, 10) / 45
+    shown = torch.cartesian_prod(*[torch.tensor([0.2, 0.8])] * 2)
+    maps, even = torch.zeros(4, 2, 2, 2), torch.full((4,), 0.25)
+    series = Series(maps, shown, even, Density(points, weights), 1.0)
+    wanted = torch.tensor([1 + 2 + 4 + 5, 3 + 6, 7 + 8, 9.0]) / 45
+    torch.testing.assert_close(shares_of(series), wanted)
+    line = Series(maps, shown[:, :1], even, Density(points, weights), 1.0)
+    torch.testing.assert_close(shares_of(line), even)
 
 
 def test_what_was_not_judged_is_not_claimed(tmp_path: Path) -> None:
