@@ -99,7 +99,7 @@ def _plane(shapes: Shapes, numbers: list[int]) -> Figure:
     first, second = shapes.latents.T.tolist()
     marker = {
         "symbol": "square",
-        "size": 26,
+        "size": 18,
         "color": (100 * shapes.shares).tolist(),
         "colorscale": "Viridis",
         "cmin": 0,
