@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from multicryogan.cli.assign import assign as assign_command
 from multicryogan.cli.assigned_files import ExportOptions
+from multicryogan.cli.compare import compare_files
 from multicryogan.cli.evaluate import score_run
 from multicryogan.cli.options import ParticleOptions, open_particles, set_up_torch
 from multicryogan.cli.refine import refine as refine_command
@@ -26,16 +27,17 @@ from multicryogan.cli.report import write_report
 from multicryogan.cli.train import run_training
 from multicryogan.config import RefineConfig, RunConfig, SimulationConfig, run_config
 from multicryogan.errors import InputError
-from multicryogan.evaluation import Comparison, Scores, compare_maps, on_one_grid
+from multicryogan.evaluation import Comparison, Scores
 from multicryogan.evaluation import fsc as correlate
 from multicryogan.inference import (
     MANIFOLD,
     NPZ,
+    POPULATIONS,
     VERDICT,
     latent_grid,
     load_manifold,
 )
-from multicryogan.io import ParticleStack, read_particles, read_volume
+from multicryogan.io import ParticleStack, read_particles
 from multicryogan.networks import Generator
 from multicryogan.synthetic import simulate as simulate_particles
 from multicryogan.training import load_snapshot
@@ -190,7 +192,7 @@ class Assigned:
         """Share of each conformation with its interval; None of too few particles."""
         import pandas as pd
 
-        path = self.folder / "populations.csv"
+        path = self.folder / POPULATIONS
         return pd.read_csv(path) if path.is_file() else None
 
 
@@ -327,10 +329,7 @@ def report(
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
     """Lay one map (.mrc) on another and tell how alike they are."""
-    maps = [read_volume(path) for path in (first, second)]
-    sizes = maps[0].voxel_size, maps[1].voxel_size
-    one, other, size = on_one_grid(maps[0].values[None], maps[1].values[None], sizes)
-    return compare_maps(one[0], other[0], size)
+    return compare_files(Path(first), Path(second))
 
 
 def fsc(first: ArrayLike, second: ArrayLike) -> Array:

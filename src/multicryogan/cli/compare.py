@@ -49,23 +49,29 @@ def compare(
         if mask is not None:
             raise InputError(f"--mask {mask}: a mask is for two maps, not for folders")
         return _compare_folders(first, second, output)
-    return _compare_files(first, second, output, mask)
+    return _write_comparison(compare_files(first, second, mask), output)
 
 
-def _compare_files(first: Path, second: Path, output: Path, mask: Path | None) -> int:
+def compare_files(first: Path, second: Path, mask: Path | None = None) -> Comparison:
+    """Lay one map on another, in a mask on the grid of the first if one is given."""
     from multicryogan.evaluation import compare_maps, on_one_grid
-    from multicryogan.io import read_volume, write_volume
-    from multicryogan.report.plots import plot_half_sets
+    from multicryogan.io import read_volume
 
     maps = [read_volume(path) for path in (first, second)]
     one, other, voxel_size = on_one_grid(
         maps[0].values[None], maps[1].values[None], _voxel_sizes(*maps)
     )
     inside = None if mask is None else _mask(mask, one[0], voxel_size)
-    found = compare_maps(one[0], other[0], voxel_size, inside)
+    return compare_maps(one[0], other[0], voxel_size, inside)
+
+
+def _write_comparison(found: Comparison, output: Path) -> int:
+    from multicryogan.io import write_volume
+    from multicryogan.report.plots import plot_half_sets
+
     options.make_folder(output)
-    write_volume(output / REFERENCE, found.reference, voxel_size)
-    write_volume(output / ALIGNED, found.moved, voxel_size)
+    write_volume(output / REFERENCE, found.reference, found.voxel_size)
+    write_volume(output / ALIGNED, found.moved, found.voxel_size)
     _write_curves(found, output)
     plot_half_sets(found.curves, output / FSC_PNG)
     print("\n".join(_lines(found)))

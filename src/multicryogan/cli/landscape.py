@@ -114,15 +114,16 @@ def _write_particles(
         write_star,
     )
 
+    star, cs = assigned / f"{ASSIGNED}.star", assigned / f"{ASSIGNED}.cs"
+    stack = read_particles(star) if star.is_file() else None
+    rows = load_cryosparc(cs)[0] if cs.is_file() else None
     state = found.state_of[conformation.numpy()]
-    stars, rows = assigned / f"{ASSIGNED}.star", assigned / f"{ASSIGNED}.cs"
     for number in range(len(found.states)):
         name = output / f"particles_state_{number + 1}"
         chosen = state == number
         if not chosen.any():
             continue
-        if stars.is_file():
-            stack = read_particles(stars)
+        if stack is not None:
             write_star(name.with_suffix(".star"), stack.table[chosen], stack.optics)
-        elif rows.is_file():
-            write_cryosparc(name.with_suffix(".cs"), load_cryosparc(rows)[0][chosen])
+        elif rows is not None:
+            write_cryosparc(name.with_suffix(".cs"), rows[chosen])

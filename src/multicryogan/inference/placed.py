@@ -12,8 +12,7 @@ from torch import Tensor
 from multicryogan.errors import InputError
 from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.populations import latent_density
-from multicryogan.inference.series import NPZ
-from multicryogan.io import read_volume
+from multicryogan.inference.series import NPZ, read_class_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +69,5 @@ def read_placed(folder: Path) -> Placed:
         raise InputError(
             f"cannot read {path}: {error}; give a folder made by assign"
         ) from None
-    numbers = range(1, len(latents) + 1)
-    maps = [read_volume(folder / f"class_{number:03d}.mrc") for number in numbers]
-    volumes = torch.stack([volume.values for volume in maps])
-    return Placed(
-        latents, prior, volumes, maps[0].voxel_size, weights, conformation.long()
-    )
+    volumes, voxel_size = read_class_maps(folder, len(latents))
+    return Placed(latents, prior, volumes, voxel_size, weights, conformation.long())

@@ -116,8 +116,13 @@ def read_assigned(folder: Path) -> Series:
             "shares; evaluate the run that they were assigned with"
         )
     shares = torch.tensor(pd.read_csv(folder / POPULATIONS)["share"].to_numpy())
-    files = [folder / f"class_{i:03d}.mrc" for i in range(1, len(latents) + 1)]
-    maps = [read_volume(file) for file in files]
-    volumes = torch.stack([volume.values for volume in maps])
+    volumes, voxel_size = read_class_maps(folder, len(latents))
     density = Density(latents, shares.float())
-    return Series(volumes, latents, shares.float(), density, maps[0].voxel_size)
+    return Series(volumes, latents, shares.float(), density, voxel_size)
+
+
+def read_class_maps(folder: Path, count: int) -> tuple[Tensor, float]:
+    """Read the (V, D, D, D) maps of a folder of assign, and their voxel size in Å."""
+    numbers = range(1, count + 1)
+    maps = [read_volume(folder / f"class_{number:03d}.mrc") for number in numbers]
+    return torch.stack([volume.values for volume in maps]), maps[0].voxel_size

@@ -159,12 +159,6 @@ def true_curves(scores: dict[str, Any]) -> Figure:
 
 def _of_resolution(traces: list[Figure], shells: int, box_angstrom: float) -> Figure:
     """Draw FSC curves over 1/Å, labelled in Å."""
-    step = max(1, shells // 8)
-    ticks = list(range(step, shells, step))
-    axis = {
-        "tickvals": [s / box_angstrom for s in ticks],
-        "ticktext": [f"{box_angstrom / s:.3g}" for s in ticks],
-    }
     lines = [
         {
             "type": "line",
@@ -179,8 +173,23 @@ def _of_resolution(traces: list[Figure], shells: int, box_angstrom: float) -> Fi
     ]
     shown = {"range": [min(-0.05, *(min(t["y"]) for t in traces)), 1.05]}
     return figure(
-        traces, "resolution (Å)", "FSC", xaxis=axis, yaxis=shown, shapes=lines
+        traces,
+        "resolution (Å)",
+        "FSC",
+        xaxis=_angstrom_ticks(shells, box_angstrom),
+        yaxis=shown,
+        shapes=lines,
     )
+
+
+def _angstrom_ticks(shells: int, box_angstrom: float) -> Figure:
+    """Label an axis of 1/Å, over so many shells, in Å."""
+    step = max(1, shells // 8)
+    ticks = range(step, shells, step)
+    return {
+        "tickvals": [s / box_angstrom for s in ticks],
+        "ticktext": [f"{box_angstrom / s:.3g}" for s in ticks],
+    }
 
 
 def likeness_of_pairs(shapes: Shapes) -> Figure:
@@ -250,12 +259,7 @@ def noise(likeness: Likeness) -> Figure:
         label = name if len(likeness.groups) > 1 else "all images"
         curve = line(places, ratio.tolist(), label, mode="lines+markers")
         traces.append({**curve, "error_y": bars})
-    step = max(1, likeness.power.shape[-1] // 8)
-    ticks = list(range(step, likeness.power.shape[-1], step))
-    axis = {
-        "tickvals": [s / size for s in ticks],
-        "ticktext": [f"{size / s:.3g}" for s in ticks],
-    }
+    axis = _angstrom_ticks(likeness.power.shape[-1], size)
     return figure(traces, "resolution (Å)", "power, simulated / real", xaxis=axis)
 
 

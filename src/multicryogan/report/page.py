@@ -17,7 +17,7 @@ from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.tables import to_dict
 
 PAGE = "report.html"
-FEW_VIEWS = ("conformation_001", "all")
+FIRST = "conformation_001"
 SCRIPTS = ("surface.js", "theme.js", "explorer.js", "page.js")
 
 
@@ -163,8 +163,8 @@ def _resolution(contents: Contents) -> Section | None:
     drawn = []
     text = []
     if contents.halves is not None and contents.refined:
-        shells = contents.refined["last_shell_angstrom"]
-        box_angstrom = shells * (len(contents.halves) - 1)
+        last_shell = len(contents.halves) - 1
+        box_angstrom = contents.refined["last_shell_angstrom"] * last_shell
         text.append(
             "Two halves of the particles were refined apart. Where their maps agree "
             "(FSC above 0.143, in a mask and corrected for it) is signal. Motion is "
@@ -221,8 +221,8 @@ def _views(contents: Contents) -> Section | None:
         return None
     last = [name for name in table.columns if name.startswith("conformation_")][-1:]
     columns = {"all": "All particles"}
-    if last and last[0] != FEW_VIEWS[0]:
-        columns |= {FEW_VIEWS[0]: "First conformation", last[0]: "Last conformation"}
+    if last and last[0] != FIRST:
+        columns |= {FIRST: "First conformation", last[0]: "Last conformation"}
     drawn = [
         (f"{caption}: views, uniform = 1", figures.views(table, column))
         for column, caption in columns.items()

@@ -47,11 +47,7 @@ def plot_fsc(scores: Scores, path: str | Path) -> Path:
             linestyle="--",
             label=f"{name}: true mean map",
         )
-    for threshold in (0.5, 0.143):
-        axes.axhline(threshold, color="0.6", linewidth=0.8, linestyle=":")
-    _shell_axes(axes, scores.box, scores.voxel_size)
-    axes.set_ylabel("FSC")
-    axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.05)
+    _fsc_axes(axes, scores.box, scores.voxel_size)
     axes.legend(title="true state", fontsize="small", loc="lower left")
     return save_figure(figure, path)
 
@@ -75,11 +71,7 @@ def plot_half_sets(found: HalfSetFSC, path: str | Path) -> Path:
     }
     for name, (curve, style) in curves.items():
         axes.plot(curve.tolist(), linestyle=style, label=name)
-    for threshold in (0.5, 0.143):
-        axes.axhline(threshold, color="0.6", linewidth=0.8, linestyle=":")
-    _shell_axes(axes, found.box, found.voxel_size)
-    axes.set_ylabel("FSC")
-    axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.05)
+    _fsc_axes(axes, found.box, found.voxel_size)
     axes.legend(fontsize="small", loc="lower left")
     return save_figure(figure, path)
 
@@ -193,6 +185,15 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _fsc_axes(axes: Axes, box: int, voxel_size: float) -> None:
+    """Give FSC curves their thresholds and axes."""
+    for threshold in (0.5, 0.143):
+        axes.axhline(threshold, color="0.6", linewidth=0.8, linestyle=":")
+    _shell_axes(axes, box, voxel_size)
+    axes.set_ylabel("FSC")
+    axes.set_ylim(min(-0.05, axes.get_ylim()[0]), 1.05)
 
 
 def _shell_axes(axes: Axes, box: int, voxel_size: float) -> None:

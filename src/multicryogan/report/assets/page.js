@@ -18,7 +18,7 @@ function drawFigure(place) {
 /** Let a click on a point select its conformation; a ring marks the selected one. */
 function connect(place, traces, shapes) {
   place.on("plotly_click", ({ points }) => {
-    const number = [points[0].customdata].flat()[0];
+    const number = points[0].customdata;
     if (!Number.isInteger(number)) return;
     explorer.show(number);
     byId("explorer").scrollIntoView({ block: "nearest" });
@@ -32,15 +32,13 @@ function connect(place, traces, shapes) {
 }
 
 /** Shapes of a ring, black in white, around the point with this number, if any. */
-function rings({ type, x, y, customdata }, number) {
-  const rows = Array.from(customdata ?? [], (row) => [row].flat());
-  const row = rows.findIndex((numbers) => numbers.includes(number));
-  if (row < 0) return [];
-  const column = type === "heatmap" ? rows[row].indexOf(number) : row;
+function rings({ x, y, customdata }, number) {
+  const place = (customdata ?? []).indexOf(number);
+  if (place < 0) return [];
   return [["#ffffff", 5], ["#000000", 2]].map(([color, width]) => ({
     ...{ type: "circle", xsizemode: "pixel", ysizemode: "pixel" },
     line: { color, width },
-    ...{ xanchor: x[column], yanchor: y[row], x0: -8, x1: 8, y0: -8, y1: 8 },
+    ...{ xanchor: x[place], yanchor: y[place], x0: -8, x1: 8, y0: -8, y1: 8 },
   }));
 }
 
