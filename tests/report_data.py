@@ -69,6 +69,7 @@ def facts(count: int) -> dict[str, Any]:
     """What refine.json holds."""
     rounds = [(1, 38.0, 37.5), (2, 38.6, 38.2)]
     return {
+        "finished": True,
         "gold_standard_resolution_angstrom": [10.4] * (count - 1) + [None],
         "last_shell_angstrom": 10.0,
         "warnings": [HOSTILE],

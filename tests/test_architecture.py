@@ -19,7 +19,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"errors", "__init__"},
     {"tables"},
-    {"units", "fourier", "rotations", "rng", "config", "losses"},
+    {"units", "fourier", "rotations", "rng", "config", "losses", "progress"},
     {"imaging"},
     {"io"},
     {"priors", "networks"},

@@ -1,5 +1,6 @@
 """SIGKILL while `multicryogan refine` runs, and the same command again."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from multicryogan.config import LawConfig, RunConfig, SimulationConfig
+from multicryogan.inference import read_series
 from multicryogan.synthetic import simulate
 from multicryogan.training.build import build_generator
 from multicryogan.training.state import save_snapshot
@@ -42,16 +44,18 @@ def test_a_killed_refinement_goes_on_from_its_last_iteration(tmp_path: Path) -> 
     generator = build_generator(RunConfig(), BOX)
     save_snapshot(tmp_path / "run", generator, RunConfig(), PIXEL_SIZE)
 
-    first = tmp_path / "killed" / "checkpoints" / "step_00000001.pt"
-    process = start(command(tmp_path, "killed"), first)
+    told = tmp_path / "killed" / "refine.json"
+    process = start(command(tmp_path, "killed"), told)
     process.kill()
     process.communicate()
-    assert not (tmp_path / "killed" / "refine.json").exists()
+    assert json.loads(told.read_text())["finished"] is False
+    assert read_series(tmp_path / "killed").volumes.isfinite().all()
 
     said = refined(tmp_path, "killed")
     assert "iteration 1:" not in said
     assert "iteration 4:" in said
     assert "done: " in said
+    assert json.loads(told.read_text())["finished"] is True
     whole = refined(tmp_path, "whole")
     assert "iteration 1:" in whole
     ours, expected = (

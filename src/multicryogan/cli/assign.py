@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,9 +48,8 @@ def assign(
     same in cryoDRGN's conventions. Shifts are searched as far as the run drew them
     (--imaging.shift-sigma-angstrom of train).
     """
-    from rich.progress import Progress
-
     from multicryogan import inference
+    from multicryogan.progress import ProgressLine
     from multicryogan.report.about import recorded
 
     manifold, config, voxel_size = read_conformations(run, conformations)
@@ -60,15 +60,14 @@ def assign(
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
     options.make_folder(output)
-    with recorded(output, where), Progress(transient=True) as bar:
-        task = bar.add_task("particles", total=len(stack))
+    with recorded(output, where), ProgressLine() as line:
         found = inference.assign(
             manifold,
             config,
             stack,
             sign,
             device=where,
-            progress=lambda done, total: bar.update(task, completed=done),
+            progress=partial(line.count, "particles"),
         )
     write_assignment(found, export, voxel_size, output)
     print(f"done: {len(stack):,} particles in {output}")

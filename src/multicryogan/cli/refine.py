@@ -13,7 +13,7 @@ from multicryogan.config import RefineConfig
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
-    from multicryogan.inference import Refined
+    from multicryogan.inference import Refined, State
 
 VIEWS = "views.png"
 NOTHING_GIVEN = options.ParticleOptions()
@@ -71,20 +71,22 @@ def refine(
 
 def _watched(*work: Any, **more: Any) -> Refined:  # noqa: ANN401
     """Refine, and show what is being done."""
-    from rich.progress import Progress
+    from multicryogan.inference import describe, refine_run
+    from multicryogan.progress import ProgressLine
 
-    from multicryogan.inference import refine_run
+    told = ""
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task("start", total=None)
-        return refine_run(
-            *work,
-            **more,
-            report=lambda name, done, total: bar.update(
-                task, description=name, completed=done, total=total
-            ),
-            say=lambda line: bar.console.print(line, soft_wrap=True),
-        )
+    def show(name: str, done: int, total: int) -> None:
+        line.count(name, done, total, told)
+
+    def say(state: State) -> None:
+        nonlocal told
+        held_out = state.history[-1]["held_out"]
+        told = "" if held_out is None else f"held-out {held_out:.2f} nats"
+        print(describe(state), flush=True)
+
+    with ProgressLine() as line:
+        return refine_run(*work, **more, report=show, say=say)
 
 
 def say_resolution(found: Refined) -> str:

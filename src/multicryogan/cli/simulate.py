@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,19 +32,10 @@ def simulate(
 
 
 def simulate_with_progress(config: SimulationConfig, output: Path) -> None:
-    """Simulate under a progress bar."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    """Simulate, and show how far it is."""
     from multicryogan import synthetic
+    from multicryogan.progress import ProgressLine
 
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("simulating images", total=config.images)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        synthetic.simulate(config, output, progress=advance)
+    with ProgressLine() as line:
+        count = partial(line.count, "simulating images")
+        synthetic.simulate(config, output, progress=count)

@@ -158,6 +158,8 @@ class OutputConfig:
     """Minutes between preview pictures."""
     log_steps: int = 20
     """Generator updates between lines of metrics.jsonl."""
+    tensorboard: bool = False
+    """Write events for TensorBoard as well, to RUN/tensorboard."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.placed import Placed, read_placed
-from multicryogan.inference.refine import refine_run
+from multicryogan.inference.refine import describe, refine_run
 from multicryogan.inference.refined import Refined
+from multicryogan.inference.refinement import State
 from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
 from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
@@ -34,8 +35,10 @@ __all__ = [
     "Placed",
     "Refined",
     "Series",
+    "State",
     "assign",
     "check_particles",
+    "describe",
     "find",
     "generator_manifold",
     "judge_refined",

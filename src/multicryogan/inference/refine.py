@@ -47,12 +47,13 @@ def refine_run(
     *,
     device: str = "cpu",
     report: Report | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[State], None] | None = None,
 ) -> Refined:
     """Refine what a generator has found, and write it to a folder.
 
     A folder that holds checkpoints of the same settings is gone on with: at most one
-    iteration is lost to a kill.
+    iteration is lost to a kill. What an iteration has found is written as the next
+    one begins.
 
     Args:
         generator: A trained generator.
@@ -63,7 +64,7 @@ def refine_run(
         output: Folder that exists.
         device: "cpu" or a CUDA device.
         report: Called with what is being done, images done and images in all.
-        say: Called with a line after each iteration.
+        say: Called after each iteration.
 
     Raises:
         InputError: The folder holds a refinement of other settings or particles.
@@ -78,21 +79,37 @@ def refine_run(
         found = begin(work, generator, latents, excess, report)
         _write_checkpoint(output, found, made_for)
     state, start, scores = found
+
+    def write(*, is_done: bool) -> Refined:
+        refined = summed_up(work, state, start, scores)
+        write_refined(
+            refined, config, settings, stage.pixel_size, output, is_done=is_done
+        )
+        return refined
+
     while not is_finished(state, work):
+        if state.iteration:
+            write(is_done=False)
         state = work.step(state, report)
         _write_checkpoint(output, (state, start, scores), made_for)
-        say(describe(state))
+        if say is not None:
+            say(state)
+    return write(is_done=True)
+
+
+def summed_up(
+    work: Refinement, state: State, start: str, scores: dict[str, Any]
+) -> Refined:
+    """Tell what a state of refinement, after an iteration or more, has found."""
     half_maps = half_volumes(state)
-    curves = half_curves(state.manifold, half_maps, stage.pixel_size)
+    curves = half_curves(state.manifold, half_maps, work.pixel_size)
     last_shell = int(state.history[-1]["shell"])
     level = state.tree.levels(last_shell) + 1
     pose_nats = math.log(state.tree.count(level)) + state.tree.shifts.nats(level)
     # Which of the symmetric poses, nothing can tell.
     group = work.symmetry.of_all(len(state.maxima[0]) - 1)
     pose_nats -= math.log(len(point_group(group)))
-    refined = Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
-    write_refined(refined, config, settings, stage.pixel_size, output)
-    return refined
+    return Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
 
 
 def open_work(

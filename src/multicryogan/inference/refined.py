@@ -1,4 +1,4 @@
-"""A finished refinement: what is told of it, and its files."""
+"""A refinement: what is told of it, and its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOST = 0.1  # nats of a held-out image
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """A finished refinement.
+    """What was found, in the end or so far.
 
     Attributes:
         state: The last one.
@@ -116,8 +116,13 @@ def write_refined(
     settings: RefineConfig,
     voxel_size: float,
     output: Path,
+    *,
+    is_done: bool = True,
 ) -> None:
-    """Write the maps, the manifold, the curves and refine.json."""
+    """Write the maps, the manifold, the curves and refine.json.
+
+    It says there whether that is all, or more iterations are to come.
+    """
     import pandas as pd
 
     state = refined.state
@@ -148,6 +153,7 @@ def write_refined(
         with whole_file(output / name) as path:
             pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
     facts = {
+        "finished": is_done,
         "start": refined.start,
         "held_out_log_likelihood_of_starts": refined.scores,
         "settings": to_dict(settings),

@@ -13,7 +13,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from multicryogan.imaging import ASYMMETRIC, Symmetry, symmetric_mask
 from multicryogan.inference.masks import Masks, molecule, sphere
 from multicryogan.inference.spacing import alike, follow
 from multicryogan.inference.symmetric import in_all_poses
-from multicryogan.likelihood.expectation import Examination
+from multicryogan.likelihood.expectation import Examination, Progress
 from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
@@ -188,13 +187,8 @@ class Refinement:
         for half, manifold in enumerate(state.halves):
             look = self.look(manifold, state.shell, state.tree, is_fine)
             own = look.empty_sums(self.box)
-            name = f"iteration {state.iteration + 1}, half {half + 1}"
-            look.place(
-                self.sampler,
-                self.rows[half],
-                own,
-                None if report is None else partial(report, name),
-            )
+            progress = None if report is None else self._told(report, state, half)
+            look.place(self.sampler, self.rows[half], own, progress)
             sums.append(own)
         basis, maxima, solvent, agreement = self._maximise(state, sums)
         counts = sums[0].counts + sums[1].counts
@@ -225,6 +219,12 @@ class Refinement:
             "seconds": time.monotonic() - start,
         }
         return dataclasses.replace(after, history=(*state.history, record))
+
+    def _told(self, report: Report, state: State, half: int) -> Progress:
+        """Count the images of a half among those of both."""
+        name = f"iteration {state.iteration + 1} of {self.config.iterations} at most"
+        before, total = (sum(map(len, self.rows[:end])) for end in (half, 2))
+        return lambda done, _: report(name, before + done, total)
 
     def maximum(self, manifold: Manifold, sums: Sums, shell: int) -> Estimate:
         """Take the M-step of one half, before the prior weighs on it."""

@@ -72,13 +72,15 @@ class Examination:
             sampler: Reads the images.
             rows: (N,) of its stack.
             sums: Of `empty_sums`; changed in place.
-            progress: Called with images done and images in all.
+            progress: Called with images done, none at first, and images in all.
 
         Returns:
             The placement, on the CPU, in the order of the rows.
         """
         box = sampler.preprocessing.box
         scorer, parts, done = self._scorer(box), [], 0
+        told = progress or _ignore
+        told(0, len(rows))
         for some in torch.split(rows, max(1, BLOCK // box**2)):
             images, cells = self._look(*sampler.take(some), some)
             found = search(cells, images, scorer, self.tree)
@@ -87,8 +89,7 @@ class Examination:
                 accumulate(sums, cells, images, scorer, self.tree, found, placement)
             parts.append(placement)
             done += len(some)
-            if progress is not None:
-                progress(done, len(rows))
+            told(done, len(rows))
         return Placement.join(parts)
 
     def count(self, sampler: ImageSampler, rows: Tensor) -> Counts:
@@ -114,3 +115,7 @@ class Examination:
 
     def _scorer(self, box: int) -> Scorer:
         return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))
+
+
+def _ignore(done: int, total: int) -> None:
+    """Tell nobody."""

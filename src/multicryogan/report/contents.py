@@ -28,7 +28,7 @@ from multicryogan.inference import (
 from multicryogan.inference.findings import ALIKE, FINDINGS
 from multicryogan.inference.refined import CURVES, REPORT, VIEWS
 from multicryogan.report.about import read_about
-from multicryogan.training import METRICS, SNAPSHOT, load_snapshot
+from multicryogan.training import METRICS, QUALITY, SNAPSHOT, load_snapshot
 from multicryogan.training.build import has_frame
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Contents:
     populations: pd.DataFrame | None = None
     likeness: Likeness | None = None
     metrics: tuple[dict[str, float], ...] = ()
+    quality: tuple[dict[str, float], ...] = ()
     about: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
@@ -111,6 +112,7 @@ def gather(folders: list[Path]) -> Contents:
         populations=_table(_first(folders, POPULATIONS)),
         likeness=next(filter(None, map(read_likeness, folders)), None),
         metrics=_lines(_first(folders, METRICS)),
+        quality=_lines(_first(folders, QUALITY)),
         about=tuple(
             (one.name, record) for one in folders for record in read_about(one)
         ),
@@ -188,7 +190,7 @@ def _table(path: Path | None) -> pd.DataFrame | None:
 
 
 def _lines(path: Path | None) -> tuple[dict[str, float], ...]:
-    """Lines of metrics.jsonl, evenly thinned; one that a kill cut short is left out."""
+    """Lines of a .jsonl file, evenly thinned; one that a kill cut short is left out."""
     if path is None:
         return ()
     found = []

@@ -271,6 +271,15 @@ def training(metrics: Sequence[dict[str, float]]) -> Figure:
     return figure(traces, "images seen", "score")
 
 
+def quality(lines: Sequence[dict[str, float]]) -> Figure:
+    """Log-likelihood of held-out images over the images seen, with its error."""
+    seen, height = ([one[k] for one in lines] for k in ("images_seen", "held_out"))
+    bars = {"type": "data", "array": [one["standard_error"] for one in lines]}
+    curve = line(seen, height, "held out", mode="lines+markers")
+    axes = "images seen", "log-likelihood, nats an image"
+    return figure([{**curve, "error_y": bars}], *axes)
+
+
 def iterations(history: Sequence[dict[str, Any]]) -> Figure:
     """Log-likelihood of the halves' own and of held-out images per iteration."""
     numbers = [one["iteration"] for one in history]

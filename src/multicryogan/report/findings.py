@@ -29,7 +29,11 @@ def numbers(contents: Contents) -> list[Number]:
 
 def warnings(contents: Contents) -> list[str]:
     """Tell what speaks against the result."""
-    found = list(contents.refined.get("warnings", []))
+    refined = contents.refined
+    found = list(refined.get("warnings", []))
+    if refined and not refined["finished"]:
+        done, most = len(refined["iterations"]), refined["settings"]["iterations"]
+        found.append(f"refinement goes on: this is iteration {done} of {most} at most")
     compared = contents.leakage.get("found", [])
     found += [one["text"] for one in compared if one["is_flagged"]]
     if contents.verdict.get("verdict") == "unsound":

@@ -252,6 +252,9 @@ def _course(contents: Contents) -> Section | None:
     if contents.metrics:
         caption = "Training: loss and margin of the discriminator"
         drawn.append((caption, figures.training(contents.metrics)))
+    if contents.quality:
+        caption = "Training: log-likelihood of held-out images at low resolution"
+        drawn.append((caption, figures.quality(contents.quality)))
     if contents.refined.get("iterations"):
         caption = "Refinement: log-likelihood of an image"
         drawn.append((caption, figures.iterations(contents.refined["iterations"])))
@@ -259,8 +262,9 @@ def _course(contents: Contents) -> Section | None:
         return None
     text = (
         "At the end the discriminator cannot tell real from simulated images: its loss "
-        "nears 0.69 and its margin 0. Refinement ends when images that were held out "
-        "gain no more."
+        "nears 0.69 and its margin 0. Volumes that come to resemble the molecule "
+        "explain images that were held out better and better, over noise alone. "
+        "Refinement ends when these gain no more."
     )
     return Section("course", "Course of the work", text, tuple(drawn))
 

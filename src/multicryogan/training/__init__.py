@@ -1,7 +1,7 @@
 """Algorithm 2: training, its checkpoints and its snapshots."""
 
 from multicryogan.training.forecast import Forecast, forecast
-from multicryogan.training.monitor import METRICS
+from multicryogan.training.monitor import METRICS, QUALITY
 from multicryogan.training.run import train
 from multicryogan.training.stage import Stage, open_stage
 from multicryogan.training.state import (
@@ -15,6 +15,7 @@ from multicryogan.training.trainer import Preview, Trainer, TrainingError
 
 __all__ = [
     "METRICS",
+    "QUALITY",
     "SNAPSHOT",
     "Forecast",
     "Preview",

@@ -146,6 +146,20 @@ def learn(
     Returns:
         The laws, the new counts in them.
     """
+    look = examination(laws, stage, generator, latents)
+    rows = _rows(stage, IMAGES, stream(seed, "laws/rows", step=step))
+    counts = look.count(stage.sampler, rows)
+    joined = laws.joined(counts, look.tree, look.level, stage.pixel_size)
+    return replace(joined, times=step)
+
+
+def examination(
+    laws: Laws,
+    stage: Stage,
+    generator: Callable[[Tensor], Tensor],
+    latents: Tensor,
+) -> Examination:
+    """Compare images with volumes at latents (V, d), by the laws of the moment."""
     volumes = _volumes(generator, latents)
     weights = torch.full((len(latents),), 1 / len(latents)).to(volumes)
     manifold = Manifold.separate(volumes, latents, weights)
@@ -153,11 +167,7 @@ def learn(
     views = stage.simulator.imaging_prior.views
     if views is not None:
         manifold = manifold.seen_from(views)
-    look = _look(laws, stage, manifold, min(HIGHEST, stage.box // 2))
-    rows = _rows(stage, IMAGES, stream(seed, "laws/rows", step=step))
-    counts = look.count(stage.sampler, rows)
-    joined = laws.joined(counts, look.tree, look.level, stage.pixel_size)
-    return replace(joined, times=step)
+    return _look(laws, stage, manifold, min(HIGHEST, stage.box // 2))
 
 
 @torch.no_grad()

@@ -1,81 +1,145 @@
-"""What a run tells while it goes on: metrics.jsonl and the terminal."""
+"""What a run tells while it goes on: metrics, quality, TensorBoard, the terminal."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from multicryogan.errors import InputError
 from multicryogan.io import whole_file
+from multicryogan.likelihood import Score
+from multicryogan.progress import ProgressLine
 
-METRICS = "metrics.jsonl"
-PLAIN_SECONDS = 15.0  # between lines where there is no terminal to redraw
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS, QUALITY, EVENTS = "metrics.jsonl", "quality.jsonl", "tensorboard"
+JUDGED_SECONDS = 10.0  # between two looks at held-out images, at least ...
+JUDGED_SHARE = 0.03  # ... and what they take of the time, at most
+Facts = dict[str, float | int]
 
 
 class Monitor:
-    """Write metrics and show progress; only the first process has one."""
+    """Write what a run tells and show it; only the first process has one.
 
-    def __init__(self, run: Path, step: int) -> None:
-        """Open metrics.jsonl; lines after `step` belong to lost work and go."""
-        self._path = run / METRICS
-        self._drop_after(step)
-        self._shown = 0.0
-        self._is_terminal = sys.stderr.isatty()
+    Use it as a context manager while the run goes on.
+    """
 
-    def log(self, metrics: dict[str, float | int]) -> None:
+    def __init__(self, run: Path, step: int, *, has_events: bool = False) -> None:
+        """Open a run folder; what was told after `step` is of lost work, and goes.
+
+        Args:
+            run: Folder of the run.
+            step: That the run goes on from.
+            has_events: Whether to write events for TensorBoard as well.
+
+        Raises:
+            InputError: TensorBoard is asked for and not installed.
+        """
+        self._run, self._quality = run, ""
+        self._judged, self._took = time.monotonic(), 0.0
+        for name in (METRICS, QUALITY):
+            _drop_after(run / name, step)
+        self._events = _events(run, step) if has_events else None
+        self._line = ProgressLine()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Take the last line of the terminal."""
+        self._open.enter_context(self._line)
+        if self._events is not None:
+            self._open.callback(self._events.close)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        self._open.close()
+
+    def log(self, metrics: Facts) -> None:
         """Append one line to metrics.jsonl."""
+        self._append(METRICS, metrics)
+
+    def judge(self, facts: Facts, measure: Callable[[], Score | None]) -> None:
+        """Look at held-out images, if that is due: append a line to quality.jsonl.
+
+        Args:
+            facts: How far the run is.
+            measure: Measures them, in nats an image; None: it cannot.
+        """
+        now = time.monotonic()
+        if now - self._judged < max(JUDGED_SECONDS, self._took / JUDGED_SHARE):
+            return
+        score = measure()
+        self._judged = time.monotonic()
+        self._took = self._judged - now
+        if score is None:
+            return
+        told = {"held_out": score.mean, "standard_error": score.standard_error}
+        where = ("step", "images_seen", "minutes")
+        self._append(QUALITY, {**{key: facts[key] for key in where}, **told})
+        self._quality = f"held-out {score.mean:.1f} nats"
+
+    def show(self, progress: float, phase: str, metrics: Facts) -> None:
+        """Show how far the run is, and what it does."""
+        seconds = 60 * metrics["minutes"]
+        left = None if progress < 0.01 else seconds * (1 / progress - 1)
+        speed = metrics["images_seen"] / max(seconds, 1e-9)
+        what = f"{phase}, {metrics['resolution']:.0f} Å"
+        self._line.show(what, progress, speed, left, self._quality)
+
+    def _append(self, name: str, facts: Facts) -> None:
         rounded = {
             k: float(f"{v:.6g}") if isinstance(v, float) else v
-            for k, v in metrics.items()
+            for k, v in facts.items()
         }
-        with self._writing(), self._path.open("a") as file:
+        with self._writing(self._run / name) as path, path.open("a") as file:
             file.write(json.dumps(rounded) + "\n")
-
-    def show(self, progress: float, metrics: dict[str, float | int]) -> None:
-        """Show one line: redrawn on a terminal, now and then elsewhere."""
-        now = time.monotonic()
-        if not self._is_terminal and now - self._shown < PLAIN_SECONDS:
-            return
-        self._shown = now
-        done = metrics["minutes"]
-        left = "" if progress < 0.01 else f", {done * (1 / progress - 1):.1f} min left"
-        speed = metrics["images_seen"] / max(60 * done, 1e-9)
-        line = (
-            f"{progress:4.0%}  {done:.1f} min{left}  "
-            f"box {metrics['box']}  low-pass {metrics['resolution']:.0f} Å  "
-            f"{metrics['images_seen']:,} images, {speed:,.0f} a second  "
-            f"margin {metrics['margin']:.4f}"
-        )
-        end = "" if self._is_terminal else "\n"
-        start = "\r\x1b[K" if self._is_terminal else ""
-        print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """End the redrawn line."""
-        if self._is_terminal:
-            print(file=sys.stderr)
-
-    def _drop_after(self, step: int) -> None:
-        if not self._path.is_file():
-            return
-        lines = self._path.read_text().splitlines()
-        kept = [line for line in lines if _step_of(line) <= step]
-        with whole_file(self._path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept))
+        if self._events is not None:
+            for key, value in rounded.items():
+                tag = f"{name.removesuffix('.jsonl')}/{key}"
+                self._events.add_scalar(tag, value, int(facts["step"]))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, path: Path) -> Iterator[Path]:
         try:
-            yield
+            yield path
         except OSError as error:
             raise InputError(
-                f"cannot write {self._path}: {error.strerror}; make room and give the "
+                f"cannot write {path}: {error.strerror}; make room and give the "
                 "same command to go on"
             ) from None
+
+
+def _events(run: Path, step: int) -> SummaryWriter:
+    """Open events for TensorBoard; those after a step are hidden by it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "--output.tensorboard: TensorBoard is not installed; leave the option "
+            "away, or pip install 'multicryogan[tensorboard]'"
+        ) from None
+    options: dict[str, Any] = {"purge_step": step + 1}
+    return SummaryWriter(str(run / EVENTS), **options)
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.is_file():
+        return
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

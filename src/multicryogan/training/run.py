@@ -18,8 +18,8 @@ from multicryogan.training.distributed import join_team, leave_team
 from multicryogan.training.trainer import Preview, Trainer
 
 CONFIG, PARTICLES = "config.toml", "particles.txt"
-# What may differ when a run goes on: how long, not what.
-FREE = {("train", "images"), ("train", "time_limit")}
+# What may differ when a run goes on: how long and how it is watched, not what.
+FREE = {("train", "images"), ("train", "time_limit"), ("output", "tensorboard")}
 
 
 def train(

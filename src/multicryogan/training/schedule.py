@@ -51,6 +51,13 @@ class Schedule:
         )
         return 1 + int(opened * (all_degrees - 1))
 
+    def phase(self, progress: float) -> str:
+        """Say what is being found."""
+        train = self.config.train
+        if progress < train.motion_start:
+            return "one shape"
+        return "motion opens" if progress < train.motion_full else "motion"
+
     def rate_factor(self, progress: float) -> float:
         """Factor on all learning rates: one, then an exponential decay."""
         train = self.config.train

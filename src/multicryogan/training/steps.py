@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from multicryogan.data.view import Views
 from multicryogan.networks import Discriminator
-from multicryogan.training.distributed import average_gradients
+from multicryogan.training.distributed import average, average_gradients
 
 
 def discriminator_step(
@@ -81,3 +81,10 @@ def generator_step(
     average_gradients(generator.parameters())
     optimizer.step()
     return {"generator_loss": loss.detach()}
+
+
+def motion_size(volumes: Tensor) -> Tensor:
+    """Deviation over (V, D, D, D) volumes along the latent, as a share of the mean."""
+    mean = average(volumes.mean(0))
+    variance = average((volumes - mean).square().mean())
+    return (variance / mean.square().mean()).sqrt()

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from multicryogan.config import RunConfig
 from multicryogan.data.view import Views
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
+from multicryogan.likelihood import Score
 from multicryogan.networks import Generator
 from multicryogan.priors import VIEW_STEPS, LatentPrior
 from multicryogan.rng import Shard, stream
@@ -26,10 +28,15 @@ from multicryogan.training.laws import EARLIEST, EVERY, Laws, counts_from, find,
 from multicryogan.training.monitor import Monitor
 from multicryogan.training.opponent import make_opponent
 from multicryogan.training.players import Players
+from multicryogan.training.quality import held_out_score
 from multicryogan.training.schedule import Schedule
 from multicryogan.training.stage import Stage, open_stage, starting_scale
 from multicryogan.training.state import load_checkpoint, save_checkpoint, save_snapshot
-from multicryogan.training.steps import discriminator_step, generator_step
+from multicryogan.training.steps import (
+    discriminator_step,
+    generator_step,
+    motion_size,
+)
 from multicryogan.training.warm import known_start
 
 PREVIEW_VOLUMES = 3
@@ -86,7 +93,8 @@ class Trainer:
             self._resume(state)
         self.monitor: Monitor | None = None
         if run is not None and shard.rank == 0:
-            self.monitor = Monitor(run, self.step)
+            told = config.output.tensorboard
+            self.monitor = Monitor(run, self.step, has_events=told)
 
     @property
     def progress(self) -> float:
@@ -102,6 +110,10 @@ class Trainer:
 
     def train(self) -> bool:
         """Run Algorithm 2; return whether it came to its end."""
+        with self.monitor or nullcontext():
+            return self._train()
+
+    def _train(self) -> bool:
         output = self.config.output
         saved = previewed = self.seconds
         while (progress := self.progress) < 1 and not self._must_stop():
@@ -115,8 +127,6 @@ class Trainer:
             if self.seconds - previewed > 60 * output.preview_minutes:
                 self.preview(progress)
                 previewed = self.seconds
-        if self.monitor is not None:
-            self.monitor.close()
         self.save()
         self.preview(progress)
         self._must_stop()  # wait: all leave together, once the files are there
@@ -218,7 +228,7 @@ class Trainer:
         players.average.update_parameters(players.generator)
         self.step += 1
         self.images_seen += train.volumes_per_batch * train.poses_per_volume
-        scalars["motion"] = _motion(made.volume.detach())
+        scalars["motion"] = motion_size(made.volume.detach())
         return metrics | self._checked(scalars)
 
     def _update_discriminator(
@@ -375,16 +385,16 @@ class Trainer:
         }
         if self.step % self.config.output.log_steps == 0:
             self.monitor.log(facts)
-        self.monitor.show(progress, facts)
+        self.monitor.judge(facts, self._held_out)
+        self.monitor.show(progress, self.schedule.phase(progress), facts)
+
+    def _held_out(self) -> Score | None:
+        """Compare held-out images with the volumes of the moment."""
+        latents = self.prior.grid(VIEW_STEPS).to(self.device)
+        averaged = self.players.averaged
+        return held_out_score(self.laws, self.stage.alone(), averaged, latents)
 
     def _must_stop(self) -> bool:
         """Whether any process was asked to stop; all agree."""
         asked = torch.tensor([float(self.is_stopping)], device=self.device)
         return bool(average(asked) > 0)
-
-
-def _motion(volumes: Tensor) -> Tensor:
-    """Size of the motion: deviation over the latent, as a share of the mean."""
-    mean = average(volumes.mean(0))
-    variance = average((volumes - mean).square().mean())
-    return (variance / mean.square().mean()).sqrt()

@@ -68,9 +68,7 @@ def refined(
     folder = tmp_path_factory.mktemp("refined")
     stack = read_particles(data / "particles.star")
     with few_poses():
-        return folder, refine_run(
-            generator, CONFIG, SETTINGS, stack, 1, folder, say=lambda line: None
-        )
+        return folder, refine_run(generator, CONFIG, SETTINGS, stack, 1, folder)
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,7 @@ def test_blocks_of_images_change_nothing(
         1,
         progress=lambda done, total: told.append((done, total)),
     )
-    assert told == [(50, IMAGES), (100, IMAGES), (IMAGES, IMAGES)]
+    assert told == [(0, IMAGES), (50, IMAGES), (100, IMAGES), (IMAGES, IMAGES)]
     torch.testing.assert_close(again.rotation, found.rotation)
     torch.testing.assert_close(
         again.placement.log_likelihood, found.placement.log_likelihood

@@ -29,7 +29,7 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation import HalfSetFSC, fsc
 from multicryogan.imaging import Symmetry, symmetrise
 from multicryogan.inference import MANIFOLD, load_manifold, refine_run, starts
-from multicryogan.inference.refine import half_volumes, split_rows
+from multicryogan.inference.refine import describe, half_volumes, split_rows
 from multicryogan.inference.refined import Refined, write_refined
 from multicryogan.inference.refinement import State
 from multicryogan.io import ParticleStack, half_sets, read_particles
@@ -91,8 +91,8 @@ def run(generator: Generator, stack: ParticleStack) -> Run:
     ) -> tuple[Refined, list[str]]:
         said: list[str] = []
 
-        def say(line: str) -> None:
-            said.append(line)
+        def say(state: State) -> None:
+            said.append(describe(state))
             if len(said) == stop_after:
                 raise KeyboardInterrupt
 

@@ -59,7 +59,7 @@ def run(generator: Generator, data: Path) -> Run:
         folder: Path, settings: RefineConfig = SETTINGS, start: Generator = generator
     ) -> None:
         folder.mkdir(exist_ok=True)
-        refine_run(start, CONFIG, settings, stack, 1, folder, say=str)
+        refine_run(start, CONFIG, settings, stack, 1, folder)
 
     return go
 

@@ -146,7 +146,7 @@ def test_progress_is_told_after_each_block(
     monkeypatch.setattr(f"{EXPECTATION}.BLOCK", 3 * BOX**2)
     told: list[tuple[int, int]] = []
     examination().place(sampler, ROWS, progress=lambda *done: told.append(done))
-    assert told == [(3, 7), (6, 7), (7, 7)]
+    assert told == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
 def test_images_read_few_at_a_time_are_those_read_at_once(

@@ -18,7 +18,15 @@ from multicryogan.report.contents import gather, shares_of
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.report.page import as_script, render, sections
 from multicryogan.rng import stream
-from report_data import CONFORMATIONS, HOSTILE, assigned, refined, verdict, write_json
+from report_data import (
+    CONFORMATIONS,
+    HOSTILE,
+    assigned,
+    facts,
+    refined,
+    verdict,
+    write_json,
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +134,19 @@ def test_a_false_optimum_and_a_rigid_molecule_are_said(tmp_path: Path) -> None:
     assert "NOT as well" in trusted
     assert numbers(found)[3]["value"] == "not sound"
     assert any("--seed" in line for line in warnings(found))
+
+
+def test_work_that_goes_on_is_said_and_drawn(tmp_path: Path) -> None:
+    folder = refined(tmp_path / "r")
+    write_json(folder / "refine.json", {**facts(21), "finished": False})
+    line = {"images_seen": 5120, "held_out": 31.25, "standard_error": 0.5}
+    (folder / "quality.jsonl").write_text(json.dumps(line) + '\n{"images_seen": 6')
+    found = gather([folder])
+    assert "refinement goes on: this is iteration 2 of 2 at most" in warnings(found)
+    (course,) = [part for part in sections(found) if part.id == "course"]
+    (curve,) = course.figures[0][1]["data"]
+    assert (curve["x"], curve["y"]) == ([5120], [31.25])
+    assert curve["error_y"]["array"] == [0.5]
 
 
 def test_conformations_of_a_plane_stand_for_their_neighbours() -> None:

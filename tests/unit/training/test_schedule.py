@@ -105,3 +105,11 @@ def test_rates_decay_exponentially_from_their_start(
 
 def test_rates_need_not_decay() -> None:
     assert schedule(rate_decay_start=1.0).rate_factor(1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("progress", "phase"),
+    [(0, "one shape"), (0.1, "motion opens"), (0.39, "motion opens"), (0.4, "motion")],
+)
+def test_the_phase_says_what_is_being_found(progress: float, phase: str) -> None:
+    assert schedule().phase(progress) == phase
