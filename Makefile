@@ -1,12 +1,13 @@
 # make demo   set up, then simulate, reconstruct and evaluate a small data set
 # make test   set up, then everything that CI runs
+# make docs   set up, then these documents as a site: build/site/index.html
 #
 # The first run makes .venv and installs into it; later runs install again only when
 # pyproject.toml or constraints.txt changed.
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: venv install test lint demo clean
+.PHONY: venv install test lint demo docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +28,10 @@ lint: $(TESTING)
 
 demo: $(RUNTIME)
 	$(BIN)/multicryogan demo
+
+docs: $(TESTING)
+	$(BIN)/sphinx-build -q -W --keep-going docs build/site
+	@echo build/site/index.html
 
 venv: $(BIN)/pip
 

@@ -5,7 +5,7 @@ python benchmarks/peers.py score DATA [--assigned FOLDER ...] [--cryodrgn FOLDER
 
 DATA is a folder that `multicryogan simulate` wrote, with one continuous coordinate.
 `--assigned` names folders that `multicryogan assign` wrote, `--cryodrgn` folders with
-z.npy, pose.npy and volumes/: benchmarks/peers.md says how they come about. `points`
+z.npy, pose.npy and volumes/: docs/peers.md says how they come about. `points`
 writes the latents of the first images of the sample, for which cryoDRGN then makes
 volumes. All rows of the table are counted on the same images:
 

@@ -1,11 +1,10 @@
 """What `pip install` gets: the package, its licence and the page's assets, no more."""
 
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+
+from wheels import built_wheel
 
 ROOT = Path(__file__).parents[2]
 ASSETS = {"page.html", "page.css", "page.js", "theme.js", "explorer.js", "surface.js"}
@@ -16,27 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Files of the wheel, built from the files that git knows."""
-    folder = tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"]
-    command += [
-        "--disable-pip-version-check",
-        "-w",
-        str(folder),
-        str(folder / "source"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "No matching distribution" in done.stderr:
-        pytest.skip("setuptools cannot be downloaded here")
-    assert done.returncode == 0, done.stderr
-    (wheel,) = folder.glob("multicryogan-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+    return built_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_every_module_and_asset(names: set[str]) -> None:
