@@ -43,7 +43,7 @@ def score_table(scores: Scores) -> list[str]:
         "",
         "ONE FRAME for all maps, as in the paper: a frame that changes along the",
         "latent counts as an error",
-        *_judgement_lines(scores.common_frame, shell),
+        *_judgement_lines(scores.common_frame, shell, scores.own_frames),
         "",
         _line("hands", _hands(scores.frames.is_mirrored.tolist())),
         *_population_lines(scores.populations),
@@ -72,9 +72,19 @@ def to_plain(value: object) -> object:
     return value
 
 
-def _judgement_lines(judged: Judgement, shell: int) -> list[str]:
+def _judgement_lines(
+    judged: Judgement, shell: int, own: Judgement | None = None
+) -> list[str]:
+    """Tell of one choice of frames; `own`, those of each map by itself, explains it."""
     rows = [_state_row(judged.states[m]) for m in _shown(len(judged.states))]
-    return [*HEADING, *rows, "", *_motion_lines(judged, shell), *_verdict_lines(judged)]
+    told = [*_motion_lines(judged, shell), *_verdict_lines(judged)]
+    if own is not None and own.beats_mean_map and not judged.beats_mean_map:
+        told += [
+            "It does in own frames: the molecule as a whole turns along the latent, "
+            "which",
+            "images do not show, and `multicryogan volumes` takes out.",
+        ]
+    return [*HEADING, *rows, "", *told]
 
 
 def _state_row(state: StateScore) -> str:

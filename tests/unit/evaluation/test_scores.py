@@ -1,5 +1,6 @@
 """What known reconstructions score: perfect, homogeneous, compressed, turned."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -282,3 +283,21 @@ def test_table_says_when_the_mean_map_is_not_beaten() -> None:
 
 def test_table_says_when_the_mean_map_is_beaten() -> None:
     assert "beats the true mean map" in "\n".join(scored("perfect").table())
+
+
+@pytest.mark.parametrize(
+    ("name", "in_one_frame", "is_told"),
+    [
+        ("perfect", "homogeneous", True),
+        ("perfect", "perfect", False),
+        ("homogeneous", "homogeneous", False),
+    ],
+)
+def test_the_table_says_when_the_frame_alone_fails(
+    name: str, in_one_frame: str, is_told: bool
+) -> None:
+    other = scored(in_one_frame).common_frame
+    lines = dataclasses.replace(scored(name), common_frame=other).table()
+    own, one = "\n".join(lines).split("ONE FRAME")
+    assert "It does in own frames" not in own
+    assert ("It does in own frames" in one) == is_told
