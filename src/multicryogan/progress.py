@@ -26,7 +26,7 @@ class ProgressLine:
         """Begin; nothing is shown yet."""
         self._begun = self._phase_begun = time.monotonic()
         self._shown = -float("inf")
-        self._phase = ""
+        self._phase, self._first = "", 0
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -83,8 +83,9 @@ class ProgressLine:
         """
         if phase != self._phase:
             self._phase, self._phase_begun = phase, time.monotonic()
+            self._first = done
         seconds = time.monotonic() - self._phase_begun
-        speed = done / seconds if seconds > 0 else 0.0
+        speed = (done - self._first) / seconds if seconds > 0 else 0.0
         left = (total - done) / speed if speed > 0 else None
         self.show(phase, done / max(total, 1), speed, left, more)
 

@@ -64,14 +64,14 @@ def test_speed_and_time_left_are_those_of_the_phase(
         clock.now += 20
         line.count("first", 50, 100, "held-out 3.00 nats")
         clock.now += 100
-        line.count("second", 0, 400)
+        line.count("second", 100, 400)
         clock.now += 30
         line.count("second", 300, 400)
     assert capsys.readouterr().err.splitlines() == [
         "  0%  first",
         " 50%  first: 2 images/s, 20 s left, held-out 3.00 nats",
-        "  0%  second",
-        " 75%  second: 10 images/s, 10 s left",
+        " 25%  second",
+        " 75%  second: 7 images/s, 15 s left",
     ]
 
 

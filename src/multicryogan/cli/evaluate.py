@@ -12,7 +12,10 @@ from multicryogan.cli import options
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from multicryogan.evaluation import Scores
+    from multicryogan.synthetic import Truth
 
 
 def evaluate(
@@ -44,26 +47,16 @@ def evaluate(
 def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     """Score the conformations of a folder and write tables and pictures."""
     from multicryogan.evaluation import score
-    from multicryogan.fourier import fourier_resize
     from multicryogan.inference import read_series
     from multicryogan.io import whole_file
     from multicryogan.report import plots
     from multicryogan.report.maps import plot_conformations
     from multicryogan.report.plane import plot_plane
     from multicryogan.synthetic import read_truth
-    from multicryogan.units import is_same_length
 
     series = read_series(run)
     truth = read_truth(truth_folder)
-    box = truth.maps.shape[-1]
-    field = series.volumes.shape[-1] * series.voxel_size
-    true_field = box * truth.voxel_size
-    if not is_same_length(field, true_field):
-        raise InputError(
-            f"maps of {run} span {field:.1f} Å, those of {truth_folder} "
-            f"{true_field:.1f} Å; give the truth of the data that the run was made from"
-        )
-    volumes = fourier_resize(series.volumes, box, 3)
+    volumes = in_true_box(series.volumes, series.voxel_size, truth, run, truth_folder)
     scores = score(
         volumes,
         series.latents,
@@ -92,3 +85,24 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
         output / "conformations.png",
     )
     return scores
+
+
+def in_true_box(
+    volumes: Tensor, voxel_size: float, truth: Truth, run: Path, truth_folder: Path
+) -> Tensor:
+    """Resize (V, D, D, D) volumes to the box of the true maps.
+
+    Raises:
+        InputError: They span another length.
+    """
+    from multicryogan.fourier import fourier_resize
+    from multicryogan.units import is_same_length
+
+    box = truth.maps.shape[-1]
+    field, true_field = volumes.shape[-1] * voxel_size, box * truth.voxel_size
+    if not is_same_length(field, true_field):
+        raise InputError(
+            f"maps of {run} span {field:.1f} Å, those of {truth_folder} "
+            f"{true_field:.1f} Å; give the truth of the data that the run was made from"
+        )
+    return fourier_resize(volumes, box, 3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.atoms import write_atoms
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
 
@@ -29,12 +30,17 @@ def volumes(
         Path | None,
         Parameter(help="Text file of latents, one per line, instead of even steps."),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        Parameter(help="Folder made by simulate: put its known atoms into the maps."),
+    ] = None,
 ) -> int:
     """Write maps (.mrc) along the latent, and what shows them.
 
     latents.csv says which map is which; open.cxc opens them in ChimeraX as a series
     that plays, morph.cxc as a smooth morph; motion.gif is for slides. A refined folder
-    has its own conformations.
+    has its own conformations. With --truth, atoms.cif has a model for each map, of the
+    simulated conformation that it is most like, and atoms.cxc shows both.
 
     Images do not show the frame of a single conformation. So each map is laid on its
     neighbour in the latent as a rigid body, mirrored where need be: the series shows
@@ -43,7 +49,6 @@ def volumes(
     """
     from multicryogan.evaluation import align_neighbours
     from multicryogan.inference import MANIFOLD
-    from multicryogan.io import whole_file, write_volume
     from multicryogan.report.viewers import write_viewers
     from multicryogan.training.build import has_frame
 
@@ -52,15 +57,10 @@ def volumes(
     is_laid = has_frame(config)
     may_jump = not (run / MANIFOLD).is_file()
     laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
-    rows = []
-    for index, (point, volume) in enumerate(zip(points, laid, strict=True)):
-        name = f"volume_{index:03d}.mrc"
-        write_volume(output / name, volume, voxel_size)
-        rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))
-    names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
-    with whole_file(output / "latents.csv") as path:
-        path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
-    write_viewers(laid, output)
+    _write_maps(laid, points, voxel_size, output)
+    if truth is not None:
+        write_atoms(laid, voxel_size, run, truth, output)
+    write_viewers(laid, output, has_atoms=truth is not None)
     mirrored = int(frames.is_mirrored.sum())
     if mirrored > 0:
         print(
@@ -73,6 +73,22 @@ def volumes(
         f"in {output}, {where}; open {output / 'open.cxc'} in ChimeraX"
     )
     return 0
+
+
+def _write_maps(
+    volumes: Tensor, points: Tensor, voxel_size: float, output: Path
+) -> None:
+    """Write (V, D, D, D) maps, and a table of their latents (V, d)."""
+    from multicryogan.io import whole_file, write_volume
+
+    rows = []
+    for index, (point, volume) in enumerate(zip(points, volumes, strict=True)):
+        name = f"volume_{index:03d}.mrc"
+        write_volume(output / name, volume, voxel_size)
+        rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))
+    names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
+    with whole_file(output / "latents.csv") as path:
+        path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
 
 
 def _conformations(

@@ -68,6 +68,14 @@ class OwnFrames:
     on_mean: Frames
     rotation: Tensor  # (N, M, 3, 3)
     shift: Tensor  # (N, M, 3) voxels
+    alike: Tensor  # (N,) the state that each is most like
+
+    @property
+    def on_alike(self) -> Frames:
+        """The motion of each volume that lays it on the state it is most like."""
+        each = torch.arange(len(self.alike))
+        turn, slide = (part[each, self.alike] for part in (self.rotation, self.shift))
+        return Frames(turn, slide, self.on_mean.is_mirrored)
 
     def lay(self, state: int, picked: Tensor) -> Tensor:
         """Lay the picked (P,) volumes on one state: (P, D, D, D)."""
@@ -83,6 +91,7 @@ class OwnFrames:
             self.on_mean.joined(other.on_mean),
             torch.cat((self.rotation, other.rotation)),
             torch.cat((self.shift, other.shift)),
+            torch.cat((self.alike, other.alike)),
         )
 
 
@@ -138,6 +147,7 @@ def own_frames(volumes: Tensor, states: Tensor, mean: Tensor) -> OwnFrames:
         Frames(turn, slide / ratio, start.is_mirrored[best]),
         rotation[best],
         shift[best] / ratio,
+        alike[best],
     )
 
 

@@ -16,21 +16,25 @@ FRAME_MS = 120
 SIDE = 320  # pixels of the moving picture, at least
 PER_STEP = 4  # frames of the morph from one map to the next
 MOST_FRAMES = 200
+GLASS = "#6495ed80"  # cornflowerblue, half seen through
 LOOK = ("set bgColor white", "lighting soft", "view")
 
 
-def write_viewers(volumes: Tensor, folder: Path) -> None:
+def write_viewers(volumes: Tensor, folder: Path, *, has_atoms: bool = False) -> None:
     """Write open.cxc, morph.cxc and motion.gif beside volume_000.mrc and so on.
 
     Args:
         volumes: (V, D, D, D), each laid on its neighbour.
         folder: That holds the maps.
+        has_atoms: Whether it holds atoms.cif, too: then atoms.cxc is written.
     """
     level = SUGGESTED * peak_of(volumes.mean(0))
     scripts = {"open.cxc": series(level, len(volumes))}
     if len(volumes) > 1:
         scripts["morph.cxc"] = morph(level, len(volumes))
         write_movie(volumes, folder / MOVIE)
+    if has_atoms:
+        scripts["atoms.cxc"] = with_atoms(level, len(volumes))
     for name, lines in scripts.items():
         with whole_file(folder / name) as path:
             path.write_text("\n".join(lines) + "\n")
@@ -48,6 +52,24 @@ def series(level: float, count: int) -> list[str]:
         return ["open volume_000.mrc", shown, *LOOK]
     play = "vseries play #1 loop true direction oscillate maxFrameRate 8"
     return ["open volume_*.mrc vseries true", shown, *LOOK, play]
+
+
+def with_atoms(level: float, count: int) -> list[str]:
+    """Commands that open maps and the models in them, with a slider for each.
+
+    Models become coordinate sets of one: commands open, coordset and vseries.
+    """
+    shown = f"volume #1 style surface step 1 level {level:.6g} color {GLASS}"
+    if count == 1:
+        return ["open volume_000.mrc", "open atoms.cif", shown, *LOOK]
+    return [
+        "open volume_*.mrc vseries true",
+        "open atoms.cif coordsets true",
+        shown,
+        *LOOK,
+        "vseries slider #1",
+        "coordset slider #2",
+    ]
 
 
 def morph(level: float, count: int) -> list[str]:

@@ -29,7 +29,12 @@ from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views, draw_views
 from multicryogan.synthetic.groups import Geometry, OpticsGroup, optics_groups
 from multicryogan.synthetic.law import Law
-from multicryogan.synthetic.molecule import check_extent, load_conformations
+from multicryogan.synthetic.models import MODELS, MOST_MODELS, write_models
+from multicryogan.synthetic.molecule import (
+    check_extent,
+    load_atoms,
+    load_conformations,
+)
 from multicryogan.synthetic.particle_file import (
     BACKGROUND,
     PARTICLES,
@@ -98,6 +103,14 @@ def simulate(
         temporary.mkdir(parents=True)
         torch.set_num_threads(1)  # each block of images has a thread instead
         _write(temporary, config, conformations, law, threads, progress or _ignore)
+        if len(law.states) <= MOST_MODELS:
+            write_models(
+                temporary / TRUTH / MODELS,
+                load_atoms(config.molecule, base),
+                conformations,
+                law.states,
+                Geometry.of(config),
+            )
         os.replace(temporary, output)
     except OSError as error:
         raise InputError(

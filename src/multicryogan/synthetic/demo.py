@@ -99,6 +99,7 @@ def _build(chains: dict[str, list[Helix]]) -> Atoms:
         np.tile([atom[1] for atom in HELIX_ATOMS], repeats),
         np.array(names),
         np.array(residues, dtype=np.int64),
+        np.full(len(residues), "ALA"),
         np.tile([atom[0] for atom in HELIX_ATOMS], repeats),
     )
 

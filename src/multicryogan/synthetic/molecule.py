@@ -43,13 +43,7 @@ def load_conformations(config: MoleculeConfig, base: Path) -> Conformations:
         The conformations, centred so that the smallest ball around all of them has
         its centre at the origin.
     """
-    if config.frames and config.motions:
-        raise InputError("both molecule.frames and molecule.motions are set; keep one")
-    whole: RigidMotions | Frames
-    if config.frames:
-        whole, atoms = _read_frames(config, base)
-    else:
-        whole, atoms = _rigid_motions(config, base)
+    whole, atoms = _whole(config, base)
     conformations: Conformations = whole
     if config.domain.share < 1:
         domain = config.domain
@@ -57,6 +51,16 @@ def load_conformations(config: MoleculeConfig, base: Path) -> Conformations:
         conformations = Composition(whole, is_domain)
     centre, _ = motion_ball(conformations)
     return conformations.moved(-centre)
+
+
+def load_atoms(config: MoleculeConfig, base: Path) -> Atoms:
+    """List the atoms of the molecule as its conformations do, where the file has them.
+
+    Args:
+        config: As of `load_conformations`.
+        base: Folder that relative paths start from.
+    """
+    return _whole(config, base)[1]
 
 
 def check_extent(conformations: Conformations, geometry: Geometry) -> None:
@@ -75,6 +79,14 @@ def check_extent(conformations: Conformations, geometry: Geometry) -> None:
             f"pixels of {pixel_size:g} Å holds {box * pixel_size / 2:.1f} Å; "
             f"use box = {fitting} or larger pixels"
         )
+
+
+def _whole(config: MoleculeConfig, base: Path) -> tuple[RigidMotions | Frames, Atoms]:
+    """Read all of the molecule, not centred, and its atoms."""
+    if config.frames and config.motions:
+        raise InputError("both molecule.frames and molecule.motions are set; keep one")
+    read = _read_frames if config.frames else _rigid_motions
+    return read(config, base)
 
 
 def _rigid_motions(config: MoleculeConfig, base: Path) -> tuple[RigidMotions, Atoms]:

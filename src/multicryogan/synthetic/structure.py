@@ -27,6 +27,7 @@ class Atoms:
     elements: NDArray[np.str_]  # (A,) chemical symbols
     chains: NDArray[np.str_]  # (A,) chain names
     residues: NDArray[np.int64]  # (A,) residue numbers
+    residue_names: NDArray[np.str_]  # (A,) ALA, DA, ...
     names: NDArray[np.str_]  # (A,) atom names: CA, CB, ...
 
     def __len__(self) -> int:
@@ -39,6 +40,7 @@ class Atoms:
             self.elements[rows],
             self.chains[rows],
             self.residues[rows],
+            self.residue_names[rows],
             self.names[rows],
         )
 
@@ -67,6 +69,7 @@ def read_structures(names: tuple[str, ...], base: Path) -> Atoms:
         np.concatenate([part.elements for part in parts]),
         np.concatenate(renamed),
         np.concatenate([part.residues for part in parts]),
+        np.concatenate([part.residue_names for part in parts]),
         np.concatenate([part.names for part in parts]),
     )
 
@@ -104,6 +107,7 @@ def atoms_of(structure: gemmi.Structure, name: str) -> Atoms:
         elements,
         np.array([row.chain.name for row in rows]),
         np.array([row.residue.seqid.num for row in rows], dtype=np.int64),
+        np.array([row.residue.name for row in rows]),
         np.array([row.atom.name for row in rows]),
     )
 

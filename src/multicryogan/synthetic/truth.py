@@ -20,6 +20,7 @@ from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views
 from multicryogan.synthetic.groups import Geometry
 from multicryogan.synthetic.law import Law
+from multicryogan.synthetic.models import MODELS
 from multicryogan.synthetic.render import true_map
 from multicryogan.tables import build, read_toml, write_toml
 
@@ -68,8 +69,7 @@ def read_truth(folder: str | Path) -> Truth:
     Raises:
         InputError: The folder holds no truth, or a part of it is missing.
     """
-    folder = Path(folder)
-    truth = folder / "truth" if (folder / "truth").is_dir() else folder
+    truth = _truth_of(Path(folder))
     if not (truth / ROWS).is_file():
         raise InputError(
             f"{folder} holds no truth (no {ROWS} in it or in its truth folder); "
@@ -95,6 +95,11 @@ def read_truth(folder: str | Path) -> Truth:
         units=tuple(name.rsplit("_", 1)[1] for name in names),
         config=build(SimulationConfig, read_toml(truth / CONFIG)),
     )
+
+
+def models_path(folder: str | Path) -> Path:
+    """Name the models of a synthetic data set; a table of many states has none."""
+    return _truth_of(Path(folder)) / MODELS
 
 
 def write_truth(
@@ -144,6 +149,11 @@ def truth_rows(
         "scale": scale.numpy(),
         **optics,
     }
+
+
+def _truth_of(folder: Path) -> Path:
+    """The folder truth/ of a data set, or that folder itself."""
+    return folder / "truth" if (folder / "truth").is_dir() else folder
 
 
 def _write_states(

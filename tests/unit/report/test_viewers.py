@@ -9,24 +9,34 @@ import torch
 from PIL import Image
 
 from evaluation_phantoms import hinge
-from multicryogan.report.viewers import MOVIE, morph, series, write_viewers
+from multicryogan.report.viewers import (
+    MOVIE,
+    morph,
+    series,
+    with_atoms,
+    write_viewers,
+)
 
 NUMBER = r"[\d.e+-]+"
 # As https://www.rbvi.ucsf.edu/chimerax/docs/user/commands/ has them.
 GRAMMAR = (
     r"open volume_(\*|\d{3})\.mrc( vseries (true|false))?",
-    rf"volume #\d+(-\d+)? style surface step \d+ level {NUMBER} color [a-z]+",
+    r"open atoms\.cif( coordsets (true|false))?",
+    rf"volume #\d+(-\d+)? style surface step \d+ level {NUMBER} "
+    r"color ([a-z]+|#[\da-f]{8})",
     r"set bgColor [a-z]+",
     r"lighting (soft|simple|full|flat)",
     r"view",
     r"vseries play #\d+ loop true direction oscillate maxFrameRate \d+",
+    r"(vseries|coordset) slider #\d+",
     rf"volume morph #\d+-\d+ frames \d+ playStep {NUMBER}",
 )
 
 
 @pytest.mark.parametrize("count", [1, 2, 21])
 def test_every_line_is_a_documented_command(count: int) -> None:
-    lines = series(0.02, count) + (morph(0.02, count) if count > 1 else [])
+    lines = series(0.02, count) + with_atoms(0.02, count)
+    lines += morph(0.02, count) if count > 1 else []
     for text in lines:
         assert any(re.fullmatch(rule, text) for rule in GRAMMAR), text
 

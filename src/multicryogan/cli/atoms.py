@@ -1,0 +1,60 @@
+"""Known atoms in recovered maps: what a simulated motion looks like in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multicryogan.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ATOMS = "atoms.cif"
+
+
+def write_atoms(
+    volumes: Tensor, voxel_size: float, run: Path, truth_folder: Path, output: Path
+) -> None:
+    """Write atoms.cif: for each of (V, D, D, D) maps a model that stands in it.
+
+    It is the true conformation that the map is most like, laid on the map as a rigid
+    body, and mirrored where the map has the other hand: images do not tell the hand.
+
+    Raises:
+        InputError: The folder holds no models, or is of other data.
+    """
+    import torch
+
+    from multicryogan.cli.evaluate import in_true_box
+    from multicryogan.evaluation import mean_map, own_frames
+    from multicryogan.evaluation.rigid import REFLECT
+    from multicryogan.synthetic import models_path, place_models, read_truth
+
+    source = models_path(truth_folder)
+    if not source.is_file():
+        raise InputError(
+            f"{source} is missing: tables of many states have no models; leave --truth "
+            "away"
+        )
+    truth = read_truth(truth_folder)
+    box, size = truth.maps.shape[-1], truth.voxel_size
+    resized = in_true_box(volumes, voxel_size, truth, run, truth_folder)
+    mean = mean_map(truth.maps, truth.map_weights)
+    found = own_frames(resized, truth.maps, mean)
+    frames = found.on_alike
+    # A point p of a map stands at R M p + t on the true one: see `Frames.poses`.
+    mirror = torch.where(frames.is_mirrored[:, None], REFLECT, torch.ones(3))
+    back = (mirror[:, :, None] * frames.rotation.mT).double()  # M R^T
+    centre = float(box // 2 * size)
+    moved = (centre + size * frames.shift.double())[:, :, None]
+    offset = centre - (back @ moved)[:, :, 0]
+    place_models(
+        source,
+        found.alike.numpy(),
+        back.numpy(),
+        offset.numpy(),
+        output / ATOMS,
+    )
+    if bool(frames.is_mirrored.any()):
+        print("the maps have the other hand than the atoms, which were mirrored")
