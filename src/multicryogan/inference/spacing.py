@@ -56,6 +56,21 @@ def follow(manifold: Manifold, share: Tensor) -> Manifold:
     return dataclasses.replace(manifold, coefficients=moved)
 
 
+def unrest(manifold: Manifold, share: Tensor) -> float:
+    """Tell how many particles a line has yet to follow: a share, 0 where it rests.
+
+    The largest difference of the cumulative shares, of the particles and of the prior.
+
+    Args:
+        manifold: V conformations along a line.
+        share: (V,) posterior weight of all particles.
+    """
+    found, prior = (
+        x.double().cpu() / float(x.sum()) for x in (share, manifold.weights)
+    )
+    return float((found - prior).cumsum(0).abs().max())
+
+
 def alike(manifold: Manifold) -> Tensor:
     """Tell how far V conformations are one, as their views are: (V, V), 1 for the same.
 

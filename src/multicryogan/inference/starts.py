@@ -26,7 +26,7 @@ from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
 from multicryogan.inference.refinement import Refinement, Report, State, weighed
-from multicryogan.inference.spacing import follow
+from multicryogan.inference.spacing import follow, unrest
 from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import own_power
@@ -37,6 +37,8 @@ from multicryogan.rng import stream
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
 MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
+SETTLING_SHELLS = (8,) * 15  # at most
+RESTING = 0.002  # of the particles, that a line need not follow
 FEWEST = (3, 5)  # conformations of a line, and along each side of a plane, to bend
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
@@ -198,19 +200,31 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
 
     Conformations follow the particles while nothing can fold: as soon as the line is
     free to bend, one that is short of particles would take those of another place.
+    Where a line has found its bend they follow them again until they rest: shares
+    drift long after images are explained as well as they will be, and these
+    iterations are cheap.
     """
     count, dimensions = len(straight.latents), straight.latents.shape[1]
     most = min(work.config.motions(dimensions), count - 1)
     rows = work.rows[0][:MOTION_IMAGES]
-    some = straight
-    for is_free, shells in ((False, LINE_SHELLS), (True, MOTION_SHELLS)):
-        some = _free(some, most) if is_free else some
-        some = replace(some, basis=work.symmetry.impose(some.basis))
-        for shell in _shells(shells, work):
-            some, counts = ascend(work, some, rows, shell, report)
-            if dimensions > 1 or not is_free:
-                some = follow(some, counts.weights)
-            some = work.by_laws(some, counts)
+
+    def once(some: Manifold, shell: int, *, follows: bool) -> tuple[Manifold, float]:
+        some, counts = ascend(work, some, rows, shell, report)
+        away = unrest(some, counts.weights)
+        some = follow(some, counts.weights) if follows else some
+        return work.by_laws(some, counts), away
+
+    some = replace(straight, basis=work.symmetry.impose(straight.basis))
+    for shell in _shells(LINE_SHELLS, work):
+        some, _ = once(some, shell, follows=True)
+    some = _free(some, most)
+    some = replace(some, basis=work.symmetry.impose(some.basis))
+    for shell in _shells(MOTION_SHELLS, work):
+        some, _ = once(some, shell, follows=dimensions > 1)
+    for shell in _shells(SETTLING_SHELLS, work) if dimensions == 1 else ():
+        some, away = once(some, shell, follows=True)
+        if away < RESTING:
+            break
     return some
 
 

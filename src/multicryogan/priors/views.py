@@ -21,6 +21,7 @@ from multicryogan.rotations import point_group
 CELLS = 192  # 15 degrees across
 OWN = 500.0  # particles of a conformation that outweigh the directions of all
 SMOOTH = 1_000.0  # particles of all that outweigh their own law, blurred
+EXPECTED = 3_000.0  # of a conformation that outweigh the law expected of it
 EVEN = 200.0  # particles that outweigh the prior that all directions are as likely
 BLUR_DEG = 15.0  # standard deviation: single cells hold few particles
 NEAR_DEG = 4.0  # standard deviation about a mate, which lies between cells
@@ -49,10 +50,12 @@ class ViewLaw:
     ) -> ViewLaw:
         """Estimate the law from posterior weights, (V, K), of particles.
 
-        The mean of a Dirichlet posterior at three levels. The blurred counts of all
-        lean towards uniform; the counts of all lean towards these, so that many
-        particles have the law that they show, however sharp; one conformation has that
-        of all times the ratio of its blurred counts to theirs, which leans towards one.
+        The mean of a Dirichlet posterior at four levels. The blurred counts of all lean
+        towards uniform; the counts of all lean towards these, so that many particles
+        have the law that they show, however sharp. Of one conformation that of all is
+        expected, times the ratio of its blurred counts to theirs, which leans towards
+        one; its counts lean towards what is expected, so that many of its particles
+        have the law that they show, too.
 
         Args:
             counts: Of each direction in each conformation.
@@ -67,8 +70,10 @@ class ViewLaw:
         common = (every @ near + SMOOTH * smooth) / (every.sum() + SMOOTH)
         near_by = counts if alike is None else alike.to(counts) @ counts
         ratio = OWN + (near_by @ blur) / smooth
-        own = common * ratio
-        return ViewLaw(own / own.sum(1, keepdim=True))
+        expected = common * ratio
+        expected = expected / expected.sum(1, keepdim=True)
+        shown = near_by @ near + EXPECTED * expected
+        return ViewLaw(shown / shown.sum(1, keepdim=True))
 
     def log_density(self, rotation: Tensor) -> Tensor:
         """(M, V) log density at poses (M, 3, 3) over that of uniform poses."""

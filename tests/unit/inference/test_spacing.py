@@ -15,6 +15,7 @@ from multicryogan.inference.spacing import (
     follow,
     quantiles,
     shared_out,
+    unrest,
 )
 from multicryogan.inference.spacing import EVEN as EVEN_SHARE
 from multicryogan.likelihood.manifold import Manifold, all_pairs
@@ -57,6 +58,19 @@ def test_places_have_as_much_before_them_as_the_prior() -> None:
     share = torch.tensor([0.2, 0.2, 0.4, 0.2])
     expected = torch.tensor([0.125, 1.375, 2.0625, 2.875]).double()
     torch.testing.assert_close(quantiles(share, EVEN), expected)
+
+
+def test_unrest_is_the_share_on_the_wrong_side() -> None:
+    """A tenth of the particles moves from the last two conformations to the first."""
+    line = Manifold(
+        torch.zeros(4, 1),
+        torch.full((4,), 0.25),
+        torch.ones(4, 1),
+        torch.zeros(1, 2, 2, 2),
+        all_pairs(1),
+    )
+    assert unrest(line, torch.full((4,), 17.0)) == pytest.approx(0, abs=1e-7)
+    assert unrest(line, torch.tensor([35.0, 25, 20, 20])) == pytest.approx(0.1)
 
 
 def test_an_end_that_is_crowded_reaches_out() -> None:

@@ -10,6 +10,7 @@ from multicryogan.priors.views import (
     BLUR_DEG,
     CELLS,
     EVEN,
+    EXPECTED,
     OWN,
     SMOOTH,
     ViewLaw,
@@ -121,7 +122,7 @@ def test_a_single_particle_counts_mostly_where_it_is_blurred_to() -> None:
     more = ViewLaw.of_counts(counts).weights[0] - 1 / CELLS
     here = torch.eye(CELLS)[60].double() - 1 / CELLS
     about = blurred_from(60).double() - 1 / CELLS
-    expected = here / SMOOTH + about * (1 / EVEN + 1 / OWN)
+    expected = here * (1 / SMOOTH + 1 / EXPECTED) + about * (1 / EVEN + 1 / OWN)
     torch.testing.assert_close(more, expected, rtol=0, atol=0.02 * float(more.max()))
 
 
@@ -133,13 +134,15 @@ def test_a_law_of_no_particles_is_uniform() -> None:
 def test_few_particles_of_a_conformation_lean_to_the_directions_of_all() -> None:
     """OWN of them, seen from one side, count as much as the law of all: a uniform one.
 
-    Their directions are blurred: they are few.
+    What is expected of them is blurred, and counts for EXPECTED: they are few.
     """
     counts = torch.full((2, CELLS), 1e9 / CELLS)
     counts[0] = 0.0
     counts[0, 60] = OWN
     found = ViewLaw.of_counts(counts).weights
-    expected = 0.5 / CELLS + 0.5 * blurred_from(60)
+    own = torch.eye(CELLS)[60]
+    blurred = 0.5 / CELLS + 0.5 * blurred_from(60)
+    expected = (OWN * own + EXPECTED * blurred) / (OWN + EXPECTED)
     assert (found[0] - expected).abs().max() < 0.02 * expected.max()
     torch.testing.assert_close(found[1], torch.full((CELLS,), 1 / CELLS))
 
@@ -150,6 +153,22 @@ def test_many_particles_of_a_conformation_have_the_edges_of_all() -> None:
     share = 0.5 * cap / cap.sum() + 0.5 / CELLS
     found = ViewLaw.of_counts(torch.stack((1e2 * share, 1e9 * share))).weights
     assert (found - share).abs().max() < 0.05 * share.max()
+
+
+def test_many_particles_of_a_conformation_have_the_edges_that_they_show() -> None:
+    """One is seen from a cap, the other from all sides: the rim is as sharp as cells.
+
+    `EXPECTED` of them count as much as the law that is expected, whose rim is blurred.
+    """
+    cap = (view_directions(CELLS)[:, 2] > 0.8).double()
+    share = torch.stack((cap / cap.sum(), torch.full_like(cap, 1 / CELLS)))
+    errors = []
+    for count in (1e2, EXPECTED, 1e7):
+        law = ViewLaw.of_counts(count * share).weights
+        errors.append(float((law[0] - share[0])[cap == 0].sum()))
+    assert errors[0] > 0.3
+    assert 0.05 < errors[1] < 0.2
+    assert errors[2] < 0.01
 
 
 @pytest.mark.parametrize("group", ["C4", "D2", "O"])
