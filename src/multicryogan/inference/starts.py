@@ -200,9 +200,9 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
 
     Conformations follow the particles while nothing can fold: as soon as the line is
     free to bend, one that is short of particles would take those of another place.
-    Where a line has found its bend they follow them again until they rest: shares
-    drift long after images are explained as well as they will be, and these
-    iterations are cheap.
+    Where a line has found its bend they follow them again until they rest, or images
+    that are held out lose by it, as those of two states do: shares drift long after
+    images are explained as well as they will be, and these iterations are cheap.
     """
     count, dimensions = len(straight.latents), straight.latents.shape[1]
     most = min(work.config.motions(dimensions), count - 1)
@@ -221,8 +221,13 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
     some = replace(some, basis=work.symmetry.impose(some.basis))
     for shell in _shells(MOTION_SHELLS, work):
         some, _ = once(some, shell, follows=dimensions > 1)
+    score = _score(work, some)
     for shell in _shells(SETTLING_SHELLS, work) if dimensions == 1 else ():
-        some, away = once(some, shell, follows=True)
+        after, away = once(some, shell, follows=True)
+        before, score = score, _score(work, after)
+        if before is not None and (score is None or score < before):
+            break
+        some = after
         if away < RESTING:
             break
     return some

@@ -1,5 +1,6 @@
 """Starts: what a generator has found, and what images alone tell."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -245,10 +246,13 @@ def test_a_bent_line_follows_the_particles_until_they_rest(
         return unrest(found, counts.weights), len(told) // 2
 
     restless, without = left(0, 0.0)
-    at_rest, whole = left(8, 0.0)
-    assert at_rest < 0.5 * restless
-    assert whole == without + 8
-    assert left(8, 1.0)[1] == without + 1
+    assert left(8, 0.0)[0] < 0.5 * restless
+    assert left(8, 1.0)[1] == without + 1  # it rests at once
+    scores = itertools.count()
+    monkeypatch.setattr(f"{STARTS}._score", lambda work, line: next(scores))
+    assert left(8, 0.0)[1] == without + 8  # held-out images gain each time
+    monkeypatch.setattr(f"{STARTS}._score", lambda work, line: -next(scores))
+    assert left(8, 0.0) == (restless, without + 1)  # they lose: it stays
 
 
 def test_conformations_gather_where_particles_are_before_the_line_bends(
