@@ -221,13 +221,15 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
     some = replace(some, basis=work.symmetry.impose(some.basis))
     for shell in _shells(MOTION_SHELLS, work):
         some, _ = once(some, shell, follows=dimensions > 1)
-    score = _score(work, some)
-    for shell in _shells(SETTLING_SHELLS, work) if dimensions == 1 else ():
+    best = _score(work, some)
+    if dimensions > 1 or best is None:
+        return some
+    for shell in _shells(SETTLING_SHELLS, work):
         after, away = once(some, shell, follows=True)
-        before, score = score, _score(work, after)
-        if before is not None and (score is None or score < before):
+        score = _score(work, after)
+        if score is None or score < best:
             break
-        some = after
+        some, best = after, score
         if away < RESTING:
             break
     return some
