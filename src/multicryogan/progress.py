@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 REDRAWN_SECONDS = 0.1  # between two states of a line on a terminal
-PLAIN_SECONDS = 15.0  # between lines where there is none ...
+PLAIN_SECONDS = 15.0  # before and between lines where there is none ...
 PLAIN_SHARE = 0.01  # ... and share of the time so far: a day ends in few hundred lines
 
 
@@ -24,8 +24,7 @@ class ProgressLine:
 
     def __init__(self) -> None:
         """Begin; nothing is shown yet."""
-        self._begun = self._phase_begun = time.monotonic()
-        self._shown = -float("inf")
+        self._begun = self._phase_begun = self._shown = time.monotonic()
         self._phase, self._first = "", 0
         self._bar: Progress | None = None
 
@@ -59,6 +58,7 @@ class ProgressLine:
             )
             self._bar.add_task("start", total=1.0, rest="")
             self._bar.start()
+            self._shown = -float("inf")  # the first is drawn at once
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+from multicryogan import progress
 from multicryogan.errors import InputError
 from multicryogan.likelihood import Score
 from multicryogan.training import monitor as module
@@ -105,8 +106,12 @@ def test_held_out_images_take_a_small_share_of_the_time(
 
 
 def test_the_line_tells_how_far_the_run_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], at_once: None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    at_once: None,
 ) -> None:
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
     with Monitor(tmp_path, 0) as monitor:
         monitor.judge(FACTS, lambda: SCORE)
         monitor.show(0.25, "one shape", FACTS)
