@@ -34,8 +34,8 @@ def write_atoms(
     source = models_path(truth_folder)
     if not source.is_file():
         raise InputError(
-            f"{source} is missing: tables of many states have no models; leave --truth "
-            "away"
+            f"{source} is missing: {truth_folder} is not of simulate, or of a table of "
+            "many states, which has no models; leave --truth away"
         )
     truth = read_truth(truth_folder)
     box, size = truth.maps.shape[-1], truth.voxel_size

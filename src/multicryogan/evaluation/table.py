@@ -80,9 +80,8 @@ def _judgement_lines(
     told = [*_motion_lines(judged, shell), *_verdict_lines(judged)]
     if own is not None and own.beats_mean_map and not judged.beats_mean_map:
         told += [
-            "It does in own frames: the molecule as a whole turns along the latent, "
-            "which",
-            "images do not show, and `multicryogan volumes` takes out.",
+            "It does in own frames: the molecule as a whole turns along the latent,",
+            "which images do not show, and `multicryogan volumes` takes out.",
         ]
     return [*HEADING, *rows, "", *told]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from multicryogan.imaging import CTFParams
-from multicryogan.likelihood import Examination, Manifold, Score, mean_score
+from multicryogan.likelihood import Examination, Manifold, Score, evidence, mean_score
 from multicryogan.priors import ViewLaw
 
 CLEAR = 4.0  # standard errors ...
@@ -137,9 +137,9 @@ def measure_fit(
     """
     weights = look.manifold.weights
     single = replace(look, manifold=_with_mean(look.manifold)).compare(*real)
-    together = _mixed(single[:, :-1], weights)
+    together = evidence(single[:, :-1], weights)
     best = single[:, single.mean(0).argmax()]
-    own = _mixed(look.compare(*simulated), weights)
+    own = evidence(look.compare(*simulated), weights)
     return Fit(
         Claim(mean_score(together), mean_score(own)),
         _by_group((together, real[1]), (own, simulated[1]), names),
@@ -164,11 +164,6 @@ def _by_group(
         if min(len(part) for part in parts) >= FEWEST:
             claims[name] = Claim(*map(mean_score, parts))
     return claims
-
-
-def _mixed(single: Tensor, weights: Tensor) -> Tensor:
-    """(B,) evidence of all conformations, from that of each, (B, V)."""
-    return (single + weights.log()).logsumexp(1)
 
 
 def _with_mean(manifold: Manifold) -> Manifold:

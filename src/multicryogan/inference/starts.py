@@ -221,8 +221,8 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
     some = replace(some, basis=work.symmetry.impose(some.basis))
     for shell in _shells(MOTION_SHELLS, work):
         some, _ = once(some, shell, follows=dimensions > 1)
-    best = _score(work, some)
-    if dimensions > 1 or best is None:
+    best = _score(work, some) if dimensions == 1 else None
+    if best is None:
         return some
     for shell in _shells(SETTLING_SHELLS, work):
         after, away = once(some, shell, follows=True)

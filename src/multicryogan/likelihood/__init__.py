@@ -6,6 +6,7 @@ from multicryogan.likelihood.marginal import (
     ImageLaw,
     PosePosterior,
     Score,
+    evidence,
     mean_score,
     pose_posterior,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "PosePosterior",
     "PoseTree",
     "Score",
+    "evidence",
     "mean_score",
     "place",
     "pose_posterior",

@@ -217,6 +217,11 @@ def _slice_factors(volume: Tensor, rotations: Tensor, modes: SliceModes) -> Tens
     return torch.cat((values.real, values.imag, power), dim=1)
 
 
+def evidence(single: Tensor, weights: Tensor) -> Tensor:
+    """(B,) evidence of all conformations of (V,) weights, from that of each, (B, V)."""
+    return (single + weights.log()).logsumexp(1)
+
+
 def mean_score(values: Tensor) -> Score:
     """Average (B,) values; the standard error says how far to trust it."""
     count = len(values)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from multicryogan.errors import InputError
 from multicryogan.io import whole_file
@@ -56,12 +55,7 @@ class Monitor:
             self._open.callback(self._events.close)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Give it back."""
         self._open.close()
 
@@ -129,8 +123,7 @@ def _events(run: Path, step: int) -> SummaryWriter:
             "--output.tensorboard: TensorBoard is not installed; leave the option "
             "away, or pip install 'multicryogan[tensorboard]'"
         ) from None
-    options: dict[str, Any] = {"purge_step": step + 1}
-    return SummaryWriter(str(run / EVENTS), **options)
+    return SummaryWriter(str(run / EVENTS), purge_step=step + 1)
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from multicryogan.likelihood import Score, mean_score
+from multicryogan.likelihood import Score, evidence, mean_score
 from multicryogan.training.laws import Laws, examination
 from multicryogan.training.stage import Stage
 
@@ -43,4 +43,4 @@ def held_out_score(
     rows = held_out[:: max(1, len(held_out) // IMAGES)]
     look = examination(laws, stage, generator, latents)
     single = look.compare(*stage.sampler.take(rows))
-    return mean_score((single + look.manifold.weights.log()).logsumexp(1))
+    return mean_score(evidence(single, look.manifold.weights))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import gemmi
 import numpy as np
 import pytest
 import torch
 
+from atomic_models import models_in
 from multicryogan.cli.atoms import write_atoms
 from multicryogan.cli.volumes import volumes
 from multicryogan.config import LawConfig, RunConfig, SimulationConfig
@@ -28,11 +28,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         SimulationConfig(images=2, box=BOX, pixel_size=VOXEL_SIZE, law=law), folder
     )
     return folder
-
-
-def models_in(path: Path) -> list[np.ndarray]:
-    structure = gemmi.read_structure(str(path))
-    return [np.array([r.atom.pos.tolist() for r in m.all()]) for m in structure]
 
 
 @pytest.mark.parametrize("is_mirrored", [False, True])

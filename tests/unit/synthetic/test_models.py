@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from atomic_models import models_in
 from multicryogan.config import (
     DomainConfig,
     LawConfig,
@@ -33,12 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "set"
     simulate(config, folder)
     return folder
-
-
-def models_in(path: Path) -> list[np.ndarray]:
-    """(A, 3) positions of each model."""
-    structure = gemmi.read_structure(str(path))
-    return [np.array([r.atom.pos.tolist() for r in m.all()]) for m in structure]
 
 
 def centre_of(density: torch.Tensor) -> np.ndarray:
