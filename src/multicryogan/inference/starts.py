@@ -39,6 +39,7 @@ MAP_SHELLS = (4,) * 5 + (5,) * 3 + (6,) * 4 + (8,) * 4
 LINE_SHELLS, MOTION_SHELLS = (6,) * 6, (8,) * 5
 SETTLING_SHELLS = (8,) * 15  # at most
 RESTING = 0.002  # of the particles, that a line need not follow
+PATIENCE = 3  # iterations in a row by which held-out images lose
 FEWEST = (3, 5)  # conformations of a line, and along each side of a plane, to bend
 MOTIONS = 3  # tries from the best map
 BLOB = 0.2  # spread of the blob, of the box
@@ -201,8 +202,8 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
     Conformations follow the particles while nothing can fold: as soon as the line is
     free to bend, one that is short of particles would take those of another place.
     Where a line has found its bend they follow them again until they rest, or images
-    that are held out lose by it, as those of two states do: shares drift long after
-    images are explained as well as they will be, and these iterations are cheap.
+    that are held out go on losing by it, as those of two states do: shares drift long
+    after images are explained as well as they will be, and these iterations are cheap.
     """
     count, dimensions = len(straight.latents), straight.latents.shape[1]
     most = min(work.config.motions(dimensions), count - 1)
@@ -221,18 +222,19 @@ def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifo
     some = replace(some, basis=work.symmetry.impose(some.basis))
     for shell in _shells(MOTION_SHELLS, work):
         some, _ = once(some, shell, follows=dimensions > 1)
-    best = _score(work, some) if dimensions == 1 else None
+    best, found, lost = _score(work, some) if dimensions == 1 else None, some, 0
     if best is None:
         return some
     for shell in _shells(SETTLING_SHELLS, work):
-        after, away = once(some, shell, follows=True)
-        score = _score(work, after)
-        if score is None or score < best:
+        some, away = once(some, shell, follows=True)
+        score = _score(work, some)
+        if score is not None and score >= best:
+            best, found, lost = score, some, 0
+        else:
+            lost += 1
+        if score is None or lost == PATIENCE or away < RESTING:
             break
-        some, best = after, score
-        if away < RESTING:
-            break
-    return some
+    return found
 
 
 def ascend(

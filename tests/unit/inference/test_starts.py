@@ -252,7 +252,10 @@ def test_a_bent_line_follows_the_particles_until_they_rest(
     monkeypatch.setattr(f"{STARTS}._score", lambda work, line: next(scores))
     assert left(8, 0.0)[1] == without + 8  # held-out images gain each time
     monkeypatch.setattr(f"{STARTS}._score", lambda work, line: -next(scores))
-    assert left(8, 0.0) == (restless, without + 1)  # they lose: it stays
+    assert left(8, 0.0) == (restless, without + 3)  # they lose: it stays
+    once = iter([1.0, 0.9, *map(float, range(2, 9))])
+    monkeypatch.setattr(f"{STARTS}._score", lambda work, line: next(once))
+    assert left(8, 0.0)[1] == without + 8  # they gain all the same
 
 
 def test_conformations_gather_where_particles_are_before_the_line_bends(
