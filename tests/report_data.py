@@ -1,4 +1,4 @@
-"""Folders of refine and assign with little in them, for the report page."""
+"""Folders of refine, assign and landscape with little in them, for the report page."""
 
 from __future__ import annotations
 
@@ -57,6 +57,25 @@ def assigned(folder: Path, count: int = CONFORMATIONS) -> Path:
     write_json(folder / "leakage.json", {"found": found, "images": 100})
     states = {"shares": [0.25, 0.75], "low": [0.24, 0.74], "high": [0.26, 0.76]}
     write_json(folder / "findings.json", states)
+    return folder
+
+
+def landscaped(folder: Path, count: int = CONFORMATIONS, states: int = 2) -> Path:
+    """A folder of landscape: a barrier of 2 kT at each change of state."""
+    folder.mkdir(parents=True)
+    state = 1 + np.arange(count) * states // count
+    is_pass = np.diff(state, append=state[-1]) > 0
+    table = {"conformation": 1 + np.arange(count), "latent_0": np.arange(count) / count}
+    table |= {"free_energy_kt": 2.0 * is_pass, "error_kt": 0.25, "state": state}
+    pd.DataFrame(table).to_csv(folder / "landscape.csv", index=False)
+    numbers = 1 + np.arange(states)
+    share = numbers[::-1] / numbers.sum()
+    found = {"state": numbers, "conformation": 1 + (numbers - 1) * count // states}
+    found |= {"share": share, "low": share - 0.01, "high": share + 0.01}
+    pd.DataFrame(found).to_csv(folder / "states.csv", index=False)
+    columns = ["from_state", "to_state", "barrier_kt", "error_kt", "conformations"]
+    ways = [(a, a + 1, 2.0, 0.25, "1 2 3") for a in numbers[:-1]]
+    pd.DataFrame(ways, columns=columns).to_csv(folder / "ways.csv", index=False)
     return folder
 
 

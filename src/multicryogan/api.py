@@ -19,13 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from multicryogan.cli.assign import assign as assign_command
 from multicryogan.cli.assigned_files import ExportOptions
+from multicryogan.cli.check import look_through
 from multicryogan.cli.compare import compare_files
 from multicryogan.cli.evaluate import score_run
+from multicryogan.cli.landscape import find_landscape
 from multicryogan.cli.options import ParticleOptions, open_particles, set_up_torch
 from multicryogan.cli.refine import refine as refine_command
 from multicryogan.cli.report import write_report
 from multicryogan.cli.train import run_training
+from multicryogan.cli.volumes import volumes as volumes_command
 from multicryogan.config import RefineConfig, RunConfig, SimulationConfig, run_config
+from multicryogan.data import Report
 from multicryogan.errors import InputError
 from multicryogan.evaluation import Comparison, Scores
 from multicryogan.evaluation import fsc as correlate
@@ -34,6 +38,7 @@ from multicryogan.inference import (
     NPZ,
     POPULATIONS,
     VERDICT,
+    Landscape,
     latent_grid,
     load_manifold,
 )
@@ -54,9 +59,11 @@ __all__ = [
     "RunConfig",
     "SimulationConfig",
     "assign",
+    "check",
     "compare",
     "evaluate",
     "fsc",
+    "landscape",
     "open_run",
     "read_particles",
     "refine",
@@ -64,6 +71,7 @@ __all__ = [
     "run_config",
     "simulate",
     "train",
+    "write_volumes",
 ]
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -209,6 +217,23 @@ def simulate(
     return read_particles(Path(output) / "particles.star")
 
 
+def check(
+    particles: str | Path,
+    config: RunConfig | None = None,
+    *,
+    given: ParticleOptions = NOTHING_GIVEN,
+) -> Report:
+    """Look for what would spoil a run; arguments as of train.
+
+    Returns:
+        Facts in order, problems that a run would break down with, and notes.
+
+    Raises:
+        InputError: The particle file cannot be read.
+    """
+    return look_through(open_particles(Path(particles), given), config or RunConfig())
+
+
 def train(
     particles: str | Path,
     output: str | Path,
@@ -292,6 +317,30 @@ def assign(
         asked=asked or ExportOptions(),
     )
     return _read_assigned(Path(output))
+
+
+def landscape(
+    assigned: str | Path | Assigned, output: str | Path, *, seed: int = 0
+) -> Landscape:
+    """Find states and the ways between them in a folder of assign.
+
+    Tables, the picture, maps, and the particles of each state go to `output`.
+
+    Raises:
+        InputError: The folder is none of assign, or holds too little.
+    """
+    return find_landscape(_folder(assigned), Path(output), seed)
+
+
+def write_volumes(
+    run: str | Path | Run, output: str | Path, truth: str | Path | None = None
+) -> None:
+    """Write maps along the latent, and scripts of ChimeraX that show them.
+
+    `truth` is a folder made by simulate, whose atoms are put into the maps.
+    """
+    known = None if truth is None else Path(truth)
+    volumes_command(_folder(run), output=Path(output), truth=known)
 
 
 def open_run(folder: str | Path) -> Run:

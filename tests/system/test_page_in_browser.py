@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multicryogan.report.page import write_report
-from report_data import BOX, CONFORMATIONS, VOXEL_SIZE, assigned, refined
+from report_data import BOX, CONFORMATIONS, VOXEL_SIZE, assigned, landscaped, refined
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +57,10 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a folder of refine and one of assign, with hostile text."""
+    """The page of folders of refine, assign and landscape, with hostile text."""
     folder = tmp_path_factory.mktemp("page")
     parts = [refined(folder / "refined"), assigned(folder / "assigned")]
+    parts.append(landscaped(folder / "landscape"))
     return write_report(parts, folder / "report.html")
 
 
@@ -119,8 +120,9 @@ def test_play_goes_on_and_stops(browser: Browser) -> None:
     assert button.inner_text() == "Play"
 
 
-def test_a_click_in_the_landscape_selects(browser: Browser) -> None:
-    place = "[data-figure=landscape-0]"
+@pytest.mark.parametrize("figure", ["landscape-0", "states-0"])
+def test_a_click_in_the_landscape_selects(browser: Browser, figure: str) -> None:
+    place = f"[data-figure={figure}]"
     browser.page.locator(place).scroll_into_view_if_needed()
     browser.wait(f"document.querySelector('{place} .points path') !== null")
     dots = browser.page.locator(f"{place} .points path")

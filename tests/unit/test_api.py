@@ -67,10 +67,29 @@ def test_refine_assign_report_and_evaluate_go_on_from_it(
     assert told.rotation.shape == (120, 3, 3)
     assert told.populations is not None
     assert told.populations["share"].sum() == pytest.approx(1, abs=1e-4)
-    page = mcg.report(better, run, told, output=folder / "page.html")
+    places = mcg.landscape(told, folder / "landscape")
+    assert len(places.free_energy) == 3
+    assert sum(state.share for state in places.states) == pytest.approx(1)
+    page = mcg.report(
+        better, run, told, folder / "landscape", output=folder / "page.html"
+    )
     assert page.stat().st_size > 4e6
     scores = mcg.evaluate(better, particles.parent)
     assert scores.states
+
+
+def test_particles_are_checked(particles: Path) -> None:
+    found = mcg.check(particles, tiny_config({"data": {"box": SIDE}}))
+    assert found.problems == ()
+    assert "particles" in dict(found.facts)
+    missing = mcg.check(particles, mcg.run_config({"data": {"box": 64}}))
+    assert any("64" in problem for problem in missing.problems)
+
+
+def test_maps_and_scripts_are_written(tmp_path: Path) -> None:
+    mcg.write_volumes(refined(tmp_path / "refined"), tmp_path / "maps")
+    assert len(list((tmp_path / "maps").glob("volume_*.mrc"))) == CONFORMATIONS
+    assert (tmp_path / "maps/open.cxc").is_file()
 
 
 def test_a_refined_volume_lies_between_its_conformations(tmp_path: Path) -> None:

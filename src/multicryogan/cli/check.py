@@ -54,15 +54,12 @@ def check(
     trained on and 1 when not.
     """
     del config  # its values are in `run` already
-    from multicryogan.data import check_particles, inspect_background
     from multicryogan.training.build import check_config
 
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)
-    report = check_particles(stack, run.data)
-    if not report.problems and run.imaging.background:
-        report = inspect_background(report, stack, run)
+    report = look_through(stack, run)
     if not report.problems:
         sign, _ = options.contrast_sign(stack, run.data.contrast)
         if picture is not None:
@@ -76,6 +73,16 @@ def check(
         report = replace(report, notes=(*report.notes, note))
     print_report(report)
     return SPOILED if report.problems else 0
+
+
+def look_through(stack: ParticleStack, run: RunConfig) -> Report:
+    """Look at files, optics, images, and measured background if there is any."""
+    from multicryogan.data import check_particles, inspect_background
+
+    report = check_particles(stack, run.data)
+    if not report.problems and run.imaging.background:
+        report = inspect_background(report, stack, run)
+    return report
 
 
 def draw_picture(stack: ParticleStack, sign: int, run: RunConfig, path: Path) -> None:

@@ -54,7 +54,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     from multicryogan.report.plane import plot_plane
     from multicryogan.synthetic import read_truth
 
-    series = read_series(run)
+    series = read_series(run).few()
     truth = read_truth(truth_folder)
     volumes = in_true_box(series.volumes, series.voxel_size, truth, run, truth_folder)
     scores = score(

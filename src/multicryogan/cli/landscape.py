@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from multicryogan.inference import Landscape
 
-TABLE, STATES, PICTURE = "landscape.csv", "states.csv", "landscape.png"
+PICTURE = "landscape.png"
 
 
 def landscape(
@@ -31,14 +31,26 @@ def landscape(
     The free energy of a conformation, in kT at the temperature that the sample was
     frozen from, is minus the logarithm of the density of particles over the change of
     the map. States are its minima, as far as they are clear; between two of them runs
-    the path of largest flux. Writes landscape.csv, states.csv and landscape.png, the
-    map of every state, its particles (RELION .star or cryoSPARC .cs, as they came), and
-    a folder with the maps along each way and open.cxc, which plays them in ChimeraX.
+    the path of largest flux. Writes landscape.csv, states.csv, ways.csv and
+    landscape.png, the map of every state, its particles (RELION .star or cryoSPARC .cs,
+    as they came), and a folder with the maps along each way and open.cxc, which plays
+    them in ChimeraX. Given to `report`, the folder is shown on its page.
+    """
+    options.set_up_torch("cpu", threads)
+    print("\n".join(find_landscape(assigned, output, seed).text()))
+    print(f"done: {output}")
+    return 0
+
+
+def find_landscape(assigned: Path, output: Path, seed: int) -> Landscape:
+    """Find the landscape of a folder of assign, and write all about it.
+
+    Raises:
+        InputError: The folder is none of assign, or holds too little.
     """
     from multicryogan.inference import read_placed
     from multicryogan.report.landscape import plot_landscape
 
-    options.set_up_torch("cpu", threads)
     found = read_placed(assigned)
     if len(found.weights) < FEWEST or len(found.latents) < 2:
         raise InputError(
@@ -51,15 +63,14 @@ def landscape(
     _write_maps(told, found.volumes, found.voxel_size, output)
     _write_particles(assigned, told, found.conformation, output)
     plot_landscape(told, found.latents, output / PICTURE)
-    print("\n".join(told.text()))
-    print(f"done: {output}")
-    return 0
+    return told
 
 
 def write_tables(found: Landscape, latents: Tensor, output: Path) -> None:
-    """Write landscape.csv, a row per conformation, and states.csv, one per state."""
+    """Write a row per conformation, one per state, and one per way."""
     import pandas as pd
 
+    from multicryogan.inference.landscape import STATES, TABLE, WAYS
     from multicryogan.io import whole_file
 
     columns: dict[str, Any] = {"conformation": range(1, len(latents) + 1)}
@@ -79,9 +90,23 @@ def write_tables(found: Landscape, latents: Tensor, output: Path) -> None:
         }
         for number, state in enumerate(found.states, start=1)
     ]
-    for name, table in ((TABLE, columns), (STATES, rows)):
+    names = ["from_state", "to_state", "barrier_kt", "error_kt", "conformations"]
+    ways = [
+        (
+            *(end + 1 for end in way.ends),
+            way.barrier,
+            way.error,
+            " ".join(str(number + 1) for number in way.conformations),
+        )
+        for way in found.ways
+    ]
+    for name, table in (
+        (TABLE, pd.DataFrame(columns)),
+        (STATES, pd.DataFrame(rows)),
+        (WAYS, pd.DataFrame(ways, columns=names)),
+    ):
         with whole_file(output / name) as path:
-            pd.DataFrame(table).to_csv(path, index=False, float_format="%.6g")
+            table.to_csv(path, index=False, float_format="%.6g")
 
 
 def _write_maps(

@@ -15,7 +15,7 @@ def report(
         list[Path],
         Parameter(
             help="Folder of refine or train, whose conformations are shown; then any "
-            "others of train, refine or assign on the same particles."
+            "others of train, refine, assign or landscape on the same particles."
         ),
     ],
     *,

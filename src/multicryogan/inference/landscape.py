@@ -23,6 +23,7 @@ from torch import Tensor
 
 from multicryogan.inference.populations import Shares, group_shares
 
+TABLE, STATES, WAYS = "landscape.csv", "states.csv", "ways.csv"
 LEAST = 0.5  # kT that a state is deeper than the way out of it, at least
 CLEAR = 2.0  # standard errors of that depth
 TINY = 1e-12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,23 @@ class Series:
     density: Density
     voxel_size: float  # Å
 
+    def few(self) -> Series:
+        """Give all of a line and some of a grid of several dimensions."""
+        picked = spread_places(*self.latents.shape)
+        return replace(
+            self,
+            volumes=self.volumes[picked],
+            latents=self.latents[picked],
+            weights=self.weights[picked],
+        )
+
 
 def read_series(folder: Path) -> Series:
     """Read or make volumes over the whole latent.
 
     Of one dimension they lie on its path, its ends included; of several, in the middle
-    of equally probable cells. A refined manifold brings its own, of which a few are
-    taken if it has several dimensions, and how many particles lie in each cell.
+    of equally probable cells. A refined manifold brings its own, and how many particles
+    lie in each cell.
 
     Raises:
         InputError: The folder is neither a run nor refined nor assigned, or was
@@ -48,12 +58,11 @@ def read_series(folder: Path) -> Series:
         return read_assigned(folder)
     if (folder / MANIFOLD).is_file():
         manifold, config, voxel_size = load_manifold(folder)
-        picked = spread_places(*manifold.latents.shape)
         prior = LatentPrior(config.latent.kind, config.latent.dimensions)
         return Series(
-            manifold.volumes[picked],
-            manifold.latents[picked],
-            manifold.weights[picked],
+            manifold.volumes,
+            manifold.latents,
+            manifold.weights,
             density_over(prior, manifold.weights),
             voxel_size,
         )

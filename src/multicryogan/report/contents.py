@@ -1,4 +1,4 @@
-"""What folders of train, refine and assign hold for the page."""
+"""What folders of train, refine, assign and landscape hold for the page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from multicryogan.inference import (
     POPULATIONS,
     VERDICT,
     Likeness,
-    Series,
     load_manifold,
     read_likeness,
     read_series,
 )
 from multicryogan.inference.findings import ALIKE, FINDINGS
+from multicryogan.inference.landscape import STATES, TABLE, WAYS
 from multicryogan.inference.refined import CURVES, REPORT, VIEWS
 from multicryogan.report.about import read_about
 from multicryogan.training import METRICS, QUALITY, SNAPSHOT, load_snapshot
@@ -74,6 +74,9 @@ class Contents:
     halves: pd.DataFrame | None = None
     views: pd.DataFrame | None = None
     populations: pd.DataFrame | None = None
+    landscape: pd.DataFrame | None = None
+    states: pd.DataFrame | None = None
+    ways: pd.DataFrame | None = None
     likeness: Likeness | None = None
     metrics: tuple[dict[str, float], ...] = ()
     quality: tuple[dict[str, float], ...] = ()
@@ -110,6 +113,9 @@ def gather(folders: list[Path]) -> Contents:
         halves=_table(_first(folders, CURVES)),
         views=_table(_first(folders, VIEWS)),
         populations=_table(_first(folders, POPULATIONS)),
+        landscape=_table(_first(folders, TABLE)),
+        states=_table(_first(folders, STATES)),
+        ways=_table(_first(folders, WAYS)),
         likeness=next(filter(None, map(read_likeness, folders)), None),
         metrics=_lines(_first(folders, METRICS)),
         quality=_lines(_first(folders, QUALITY)),
@@ -133,27 +139,12 @@ def read_shapes(folder: Path, config: RunConfig) -> Shapes:
         has_frame=has_frame(config),
         may_jump=not (folder / MANIFOLD).is_file(),
     )
-    shares = shares_of(series)
+    shares = series.weights.float() / series.weights.float().sum()
     step = None
     if series.latents.shape[1] == 1 and len(laid) > 1:
         place, area = widest_step(laid)
         step = place if area <= ALIKE else None
     return Shapes(laid, voxel_size, series.latents, shares, step)
-
-
-def shares_of(series: Series) -> Tensor:
-    """(V,) share of the particles that each conformation stands for.
-
-    Of a plane only some conformations are shown: particles count for the nearest.
-    """
-    found = series.weights.float()
-    if series.latents.shape[1] > 1:
-        density = series.density
-        distance = torch.cdist(density.points.double(), series.latents.double())
-        found = torch.zeros_like(found).index_add(
-            0, distance.argmin(1), density.weights.float()
-        )
-    return found / found.sum()
 
 
 def path_lengths(volumes: Tensor) -> Tensor:

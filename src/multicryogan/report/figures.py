@@ -5,6 +5,7 @@ Colours of text, grid and background are the page's, which has a light and a dar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ Figure = dict[str, Any]
 GOLD_STANDARD = 0.143
 SHOWN = 3  # curves: both ends and the middle
 WIDE = 20.0  # ratio of densities from which their axis is logarithmic
+DEEP = 1e5  # and how far it reaches down
 LONGITUDES, LATITUDES = 90, 45  # of the map of views
 GAP = 1  # pixels between pictures
-FEW = 1e-30
+WAY = "way along the motion: change of the map, 0 to 1"
 
 
 def line(x: Sequence[float], y: Sequence[float], name: str, **more: Any) -> Figure:  # noqa: ANN401
@@ -50,7 +52,7 @@ def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     """Density of particles over the conformations; a click selects one."""
     numbers = list(range(len(shapes.shares)))
     if shapes.latents.shape[1] == 2:
-        return _plane(shapes, numbers)
+        return _plane(shapes, populations, numbers)
     place = path_lengths(shapes.volumes)
     width = cell_widths(place)
     share = shapes.shares
@@ -67,17 +69,27 @@ def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
         }
     density = share / width
     trace = line(place.tolist(), density.tolist(), "particles", customdata=numbers)
-    trace |= {"mode": "lines+markers", "hovertemplate": HOVER, "text": _names(shapes)}
+    trace |= {
+        "mode": "lines+markers",
+        "hovertemplate": HOVER,
+        "text": conformation_names(shapes),
+    }
     if bars:
         trace["error_y"] = bars
-    is_wide = float(density.max()) > WIDE * float(density.clamp(min=FEW).min())
-    axis = {"type": "log" if is_wide else "linear"}
-    if not is_wide:
-        axis["rangemode"] = "tozero"
-    x = "way along the motion: change of the map, 0 to 1"
+    axis = _density_axis(density)
     return figure(
-        [trace], x, "density of particles", yaxis=axis, meta={"selects": True}
+        [trace], WAY, "density of particles", yaxis=axis, meta={"selects": True}
     )
+
+
+def _density_axis(density: Tensor) -> Figure:
+    """Draw densities from zero, or logarithmically over some decades."""
+    most = float(density.max())
+    low = max(float(density.min()), most / DEEP)
+    if most < WIDE * low:
+        return {"type": "linear", "rangemode": "tozero"}
+    ends = [math.log10(low) - 0.3, math.log10(most) + 0.5]
+    return {"type": "log", "range": ends, "exponentformat": "power"}
 
 
 HOVER = "%{text}<br>at %{x:.2f}, density %{y:.3g}<extra></extra>"
@@ -94,13 +106,22 @@ def cell_widths(place: Tensor) -> Tensor:
     return width / width.sum()
 
 
-def _plane(shapes: Shapes, numbers: list[int]) -> Figure:
+def _plane(
+    shapes: Shapes, populations: pd.DataFrame | None, numbers: list[int]
+) -> Figure:
     """Shares over two latents."""
     first, second = shapes.latents.T.tolist()
+    percent, names = (100 * shapes.shares).tolist(), conformation_names(shapes)
+    if populations is not None:
+        percent, low, high = (
+            (100 * populations[name]).tolist() for name in ("share", "low", "high")
+        )
+        ends = zip(names, low, high, strict=True)
+        names = [f"{name}<br>95 %: {a:.2f} to {b:.2f} %" for name, a, b in ends]
     marker = {
         "symbol": "square",
         "size": 18,
-        "color": (100 * shapes.shares).tolist(),
+        "color": percent,
         "colorscale": "Viridis",
         "cmin": 0,
         "colorbar": {"title": {"text": "% of particles"}},
@@ -111,8 +132,8 @@ def _plane(shapes: Shapes, numbers: list[int]) -> Figure:
         "x": second,
         "y": first,
         "customdata": numbers,
-        "text": _names(shapes),
-        "hovertemplate": "%{text}<br>%{marker.color:.1f} %<extra></extra>",
+        "text": names,
+        "hovertemplate": "%{text}<br>share: %{marker.color:.2f} %<extra></extra>",
         "marker": marker,
     }
     return figure([trace], "latent 2", "latent 1", meta={"selects": True})
@@ -331,7 +352,8 @@ def _picked(count: int) -> list[int]:
     return sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
 
 
-def _names(shapes: Shapes) -> list[str]:
+def conformation_names(shapes: Shapes) -> list[str]:
+    """Name each conformation by its number and its latent."""
     return [
         f"conformation {number}: latent " + ", ".join(f"{x:.2f}" for x in latent)
         for number, latent in enumerate(shapes.latents.tolist(), start=1)

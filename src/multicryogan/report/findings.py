@@ -6,8 +6,11 @@ import math
 from typing import Any
 
 from multicryogan.report.contents import Contents
+from multicryogan.report.states import shares
 
 Number = dict[str, str]
+WORDS = {2: "two", 3: "three", 4: "four"}
+FEW = 4  # states whose shares have room in a number
 VERDICTS = {"sound": "sound", "unsound": "not sound"}
 
 
@@ -57,8 +60,9 @@ def _shapes(contents: Contents) -> str:
             "One map explains the images as well as all conformations together: the "
             "molecule is rigid, or its motion was not found."
         )
-    if shapes.step is not None:
-        what = "The molecule has two states"
+    states = _count_states(contents)
+    if states > 1:
+        what = f"The molecule has {WORDS.get(states, states)} states"
     elif dimensions > 1:
         what = f"The molecule moves in {dimensions} ways at once"
     else:
@@ -98,26 +102,39 @@ def _confidence(contents: Contents) -> str:
 
 
 def _states(contents: Contents) -> Number:
-    shapes = contents.shapes
-    count, dimensions = shapes.latents.shape
-    if shapes.step is not None and contents.verdict.get("moves"):
-        return _number("States", "2", f"of {count} conformations along a latent")
+    count, dimensions = contents.shapes.latents.shape
     along = "a line" if dimensions == 1 else f"{dimensions} latents"
+    states = _count_states(contents)
+    if states > 1 and contents.verdict.get("moves"):
+        return _number("States", str(states), f"of {count} conformations along {along}")
     return _number("Conformations", str(count), f"along {along}")
+
+
+def _count_states(contents: Contents) -> int:
+    """Count clear states: of the landscape, or on both sides of a step."""
+    if contents.states is not None:
+        return len(contents.states)
+    return 1 if contents.shapes.step is None else 2
 
 
 def _populations(contents: Contents) -> Number:
     shapes, told = contents.shapes, contents.findings
     if not contents.verdict.get("moves"):
         return _number("Populations", "not told", "no motion is known")
+    if contents.states is not None and len(contents.states) > 1:
+        texts = shares(contents.states.head(FEW))
+        more = " / ..." if len(contents.states) > FEW else ""
+        value = " / ".join(share for share, _ in texts) + more + " %"
+        spans = " / ".join(interval for _, interval in texts) + more
+        return _number("Populations", value, f"95 % interval {spans}")
     if told.get("shares"):
-        value = " / ".join(f"{100 * share:.1f} %" for share in told["shares"])
+        value = " / ".join(f"{100 * x:.1f}" for x in told["shares"]) + " %"
         ends = zip(told["low"], told["high"], strict=True)
         spans = " / ".join(f"{100 * low:.1f} to {100 * high:.1f}" for low, high in ends)
         return _number("Populations", value, f"95 % interval {spans}")
     if shapes.step is not None:
         first = 100 * float(shapes.shares[: shapes.step + 1].sum())
-        value = f"{first:.0f} % / {100 - first:.0f} %"
+        value = f"{first:.0f} / {100 - first:.0f} %"
         return _number("Populations", value, "assigned particles give intervals")
     return _number("Populations", "continuous", "see the landscape")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multicryogan.io import whole_file
-from multicryogan.report import figures
+from multicryogan.report import figures, states
 from multicryogan.report.contents import Contents, gather
 from multicryogan.report.explorer import ENOUGH, pack
 from multicryogan.report.findings import numbers, sentences, warnings
@@ -18,6 +18,7 @@ from multicryogan.tables import to_dict
 
 PAGE = "report.html"
 FIRST = "conformation_001"
+MOST_DIMENSIONS = 2  # of a latent that is drawn
 SCRIPTS = ("surface.js", "theme.js", "explorer.js", "page.js")
 
 
@@ -41,7 +42,7 @@ class Section:
 
 
 def write_report(folders: list[Path], output: Path) -> Path:
-    """Write the page about what was found in folders of train, refine and assign.
+    """Write the page about what was found.
 
     Args:
         folders: See `gather`.
@@ -122,6 +123,7 @@ def sections(contents: Contents) -> list[Section]:
     """Make the parts of the page that there is something to show for."""
     made = [
         _landscape(contents),
+        _states(contents),
         _resolution(contents),
         _pairs(contents),
         _images(contents),
@@ -136,10 +138,10 @@ def sections(contents: Contents) -> list[Section]:
 def _landscape(contents: Contents) -> Section | None:
     shapes, populations = contents.shapes, contents.populations
     count, dimensions = shapes.latents.shape
-    if count < 2 or dimensions > 2:
+    if count < 2 or dimensions > MOST_DIMENSIONS:
         return None
-    if populations is not None and (dimensions > 1 or len(populations) != count):
-        populations = None  # a plane has no room for intervals
+    if populations is not None and len(populations) != count:
+        populations = None  # of other conformations than those that are shown
     text = (
         "How many particles have which shape. A click selects the conformation in the "
         "surface above."
@@ -157,6 +159,26 @@ def _landscape(contents: Contents) -> Section | None:
         caption = "Density of the particles, with 95 % intervals of the shares"
     drawn = figures.landscape(shapes, populations)
     return Section("landscape", "Landscape", text, ((caption, drawn),))
+
+
+def _states(contents: Contents) -> Section | None:
+    table, found, ways = contents.landscape, contents.states, contents.ways
+    if table is None or found is None or ways is None:
+        return None
+    text = (
+        "The free energy is minus the logarithm of the density of particles over the "
+        "change of the map, in kT at the temperature that the sample was frozen from. "
+        "States are its clear minima; a barrier is the highest point of the way "
+        "between two of them that particles mostly take, over the first. What lies "
+        f"higher than {states.HIGHEST:.0f} kT is drawn there."
+    )
+    dimensions = contents.shapes.latents.shape[1]
+    drawn: tuple[tuple[str, figures.Figure], ...] = ()
+    if len(table) == len(contents.shapes.latents) and dimensions <= MOST_DIMENSIONS:
+        curve = states.free_energy(contents.shapes, table, found, ways)
+        errors = " with standard errors" if dimensions == 1 else ""
+        drawn = ((f"Free energy{errors}, and states", curve),)
+    return Section("states", "States", text, drawn, states.tables(found, ways))
 
 
 def _resolution(contents: Contents) -> Section | None:

@@ -66,6 +66,10 @@ def test_states_are_written_with_their_maps_and_particles(
         rows.append(len(chosen))
     assert sum(rows) == PARTICLES
     assert len(list((out / "way_1_2").glob("volume_*.mrc"))) == 7
+    (way,) = pd.read_csv(out / "ways.csv").to_dict("records")
+    assert (way["from_state"], way["to_state"]) == (1, 2)
+    assert way["conformations"] == "3 4 5 6 7 8 9"
+    assert way["barrier_kt"] == pytest.approx(table["free_energy_kt"].max(), abs=1)
     assert (out / "way_1_2/open.cxc").is_file()
     assert (out / "landscape.png").stat().st_size > 1000
     said = capsys.readouterr().out.splitlines()

@@ -52,6 +52,26 @@ def test_two_states_have_a_density_that_asks_for_a_logarithm() -> None:
     assert layout["meta"] == {"selects": True}
 
 
+def test_what_is_next_to_empty_does_not_stretch_the_axis() -> None:
+    empty = shapes([0, 3, 6, 9, 12], [0.5, 0.5, 1e-12, 0, 0])
+    low, high = figures.landscape(empty, None)["layout"]["yaxis"]["range"]
+    assert 4 < high - low < 7
+
+
+def test_a_plane_tells_its_intervals() -> None:
+    plane = Shapes(torch.zeros(4, 4, 4, 4), 5.0, PLANE, torch.full((4,), 0.25), None)
+    share = np.array([0.1, 0.2, 0.3, 0.4])
+    table = pd.DataFrame({"share": share, "low": 0.5 * share, "high": 2 * share})
+    (trace,) = figures.landscape(plane, table)["data"]
+    assert trace["marker"]["color"] == pytest.approx([10, 20, 30, 40])
+    assert "5.00 to 20.00 %" in trace["text"][0]
+    (trace,) = figures.landscape(plane, None)["data"]
+    assert trace["marker"]["color"] == pytest.approx([25] * 4)
+
+
+PLANE = torch.cartesian_prod(*[torch.tensor([0.25, 0.75])] * 2)
+
+
 def test_cells_of_places_fill_the_line() -> None:
     width = figures.cell_widths(torch.tensor([0.0, 0.25, 0.5, 1.0]))
     assert float(width.sum()) == pytest.approx(1)

@@ -12,9 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from multicryogan.cli import main
 from multicryogan.errors import InputError
-from multicryogan.evaluation import Density
-from multicryogan.inference import Series
-from multicryogan.report.contents import gather, shares_of
+from multicryogan.report.contents import gather
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.report.page import as_script, render, sections
 from multicryogan.rng import stream
@@ -119,7 +117,7 @@ def test_what_was_found_is_said_in_three_sentences_and_five_numbers(
         "Confidence",
         "Warnings",
     ]
-    assert numbers(found)[1]["value"] == "25.0 % / 75.0 %"
+    assert numbers(found)[1]["value"] == "25.0 / 75.0 %"
     assert "24.0 to 26.0" in numbers(found)[1]["note"]
     assert warnings(found) == [HOSTILE, f"latent 1 goes with {HOSTILE}"]
     assert numbers(found)[4]["value"] == "2"
@@ -147,19 +145,6 @@ def test_work_that_goes_on_is_said_and_drawn(tmp_path: Path) -> None:
     (curve,) = course.figures[0][1]["data"]
     assert (curve["x"], curve["y"]) == ([5120], [31.25])
     assert curve["error_y"]["array"] == [0.5]
-
-
-def test_conformations_of_a_plane_stand_for_their_neighbours() -> None:
-    """A grid of 3 x 3 cells of which the corners, borders and middle are 2 x 2."""
-    points = torch.cartesian_prod(*[torch.tensor([0.1, 0.4, 0.9])] * 2)
-    weights = torch.arange(1.0, 10) / 45
-    shown = torch.cartesian_prod(*[torch.tensor([0.2, 0.8])] * 2)
-    maps, even = torch.zeros(4, 2, 2, 2), torch.full((4,), 0.25)
-    series = Series(maps, shown, even, Density(points, weights), 1.0)
-    wanted = torch.tensor([1 + 2 + 4 + 5, 3 + 6, 7 + 8, 9.0]) / 45
-    torch.testing.assert_close(shares_of(series), wanted)
-    line = Series(maps, shown[:, :1], even, Density(points, weights), 1.0)
-    torch.testing.assert_close(shares_of(line), even)
 
 
 def test_what_was_not_judged_is_not_claimed(tmp_path: Path) -> None:

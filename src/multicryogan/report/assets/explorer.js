@@ -177,13 +177,15 @@ class Explorer {
     };
   }
 
-  /** Trace of an angle with sides of a round number of Å, below the molecule. */
+  /** Trace of an angle with sides of a round number of Å, below and before the molecule. */
   scaleBar() {
     const power = 10 ** Math.floor(Math.log10(this.radius));
     const length = [5, 2, 1].map((n) => n * power).find((n) => n <= this.radius);
+    const near = EYES.start.map((part) => 0.3 * this.radius * part);
     return {
       ...{ type: "scatter3d", mode: "lines+text", hoverinfo: "skip" },
-      ...{ x: [length, 0, 0], y: [0, 0, length], z: Array(3).fill(-this.radius) },
+      ...{ x: [near[0] + length, near[0], near[0]], y: [near[1], near[1], near[1] + length] },
+      z: Array(3).fill(-this.radius),
       showlegend: false,
       ...{ text: ["", `${length} Å`, ""], textposition: "bottom center" },
       ...{ textfont: { color: "#808080" }, line: { color: "#808080", width: 5 } },
@@ -192,7 +194,7 @@ class Explorer {
 
   /** Camera that sees the molecule whole; eye in units of the box. */
   camera(view) {
-    const distance = (2.8 * this.radius) / (this.data.box * this.data.voxel_size);
+    const distance = (3 * this.radius) / (this.data.box * this.data.voxel_size);
     const [x, y, z] = EYES[view].map((part) => part * distance);
     const up = view === "z" ? { x: 0, y: 1, z: 0 } : { x: 0, y: 0, z: 1 };
     return { eye: { x, y, z }, center: { x: 0, y: 0, z: 0 }, up };
