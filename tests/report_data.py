@@ -49,14 +49,15 @@ def assigned(folder: Path, count: int = CONFORMATIONS) -> Path:
     """A folder of assign, as far as the page reads it."""
     folder.mkdir(parents=True)
     share = np.full(count, 1 / count)
-    table = {"latent_0": np.arange(count), "share": share}
+    table = {"latent_0": (np.arange(count) + 0.5) / count, "share": share}
     table |= {"low": 0.9 * share, "high": 1.2 * share}
     pd.DataFrame(table).to_csv(folder / "populations.csv", index=False)
+    (folder / "latents.npz").touch()  # the mark of such a folder
     found = [{"is_flagged": False, "text": "latent 1 does not go with the view"}]
     found += [{"is_flagged": True, "text": f"latent 1 goes with {HOSTILE}"}]
     write_json(folder / "leakage.json", {"found": found, "images": 100})
     states = {"shares": [0.25, 0.75], "low": [0.24, 0.74], "high": [0.26, 0.76]}
-    write_json(folder / "findings.json", states)
+    write_json(folder / "findings.json", {**states, "cut": 1})
     return folder
 
 
@@ -104,6 +105,8 @@ def verdict(is_sound: bool = True, moves: bool = True) -> dict[str, Any]:
     """What verdict.json holds."""
     return {
         "verdict": "sound" if is_sound else "unsound",
+        "faults": [] if is_sound else [f"images of {HOSTILE} are explained less well"],
+        "resolution_angstrom": 20.0,
         "moves": moves,
         "whole": {"real": score(37.1, 0.4), "simulated": score(37.5, 0.4)},
         "motion": score(4.4, 0.1),

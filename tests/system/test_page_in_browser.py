@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,20 +66,24 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(parts, folder / "report.html")
 
 
-@pytest.fixture
-def browser(file: Path) -> Iterator[Browser]:
-    """The page in Chromium, with the network off."""
+@contextmanager
+def chromium(*flags: str) -> Iterator[Any]:
+    """Chromium with the network off."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser ({', '.join(BROWSERS)}): install Debian's chromium")
     with api.sync_playwright() as started:
-        program = started.chromium.launch(executable_path=found, args=FLAGS)
-        context = program.new_context(
-            offline=True, viewport={"width": 1280, "height": 800}
-        )
-        yield Browser(context.new_page(), file)
+        program = started.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
+        yield program.new_context(offline=True, viewport={"width": 1280, "height": 800})
         program.close()
+
+
+@pytest.fixture
+def browser(file: Path) -> Iterator[Browser]:
+    """The page, opened."""
+    with chromium() as context:
+        yield Browser(context.new_page(), file)
 
 
 def test_the_page_works_from_disk_and_asks_for_nothing(
@@ -129,6 +135,11 @@ def test_a_click_in_the_landscape_selects(browser: Browser, figure: str) -> None
     dots.nth(1).hover(force=True)
     dots.nth(1).click(force=True)
     browser.wait("window.report.selected() === 1")
+    traces = f"document.querySelector('{place}').data"
+    ring = f"{traces}.at(-1)"
+    point = f"{traces}.find((one) => one.customdata?.includes(1))"
+    browser.wait(f"{ring}.x[0] === {point}.x[{point}.customdata.indexOf(1)]")
+    assert browser.said == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -141,3 +152,22 @@ def test_text_follows_the_colours_of_the_system(browser: Browser, scheme: str) -
         for name in ("color", "backgroundColor")
     ]
     assert (light[0] < light[1]) == (scheme == "light")
+
+
+def test_without_3d_the_rest_of_the_page_works(file: Path) -> None:
+    with chromium("--disable-3d-apis") as context:
+        browser = Browser(context.new_page(), file)
+        assert "no WebGL" in browser.page.locator("#surface").inner_text()
+        assert browser.page.locator(".controls").is_hidden()
+        browser.page.locator("[data-figure=landscape-0]").scroll_into_view_if_needed()
+        browser.wait("document.querySelector('[data-figure=landscape-0] .points')")
+        assert browser.said == []
+
+
+def test_space_on_the_level_plays_nothing(browser: Browser) -> None:
+    browser.page.locator("#level").focus()
+    browser.page.keyboard.press("Space")
+    assert browser.page.locator(".play").first.inner_text() == "Play"
+    browser.page.locator("#axis0").focus()
+    browser.page.keyboard.press("Space")
+    assert browser.page.locator(".play").first.inner_text() == "Pause"

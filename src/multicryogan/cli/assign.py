@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from multicryogan.cli import options
 from multicryogan.cli.assigned_files import ExportOptions, plan_export, write_assignment
+from multicryogan.cli.folders import result_folder
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,17 +60,17 @@ def assign(
     export = plan_export(stack, config.latent.dimensions, asked, config.train.seed)
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
-    options.make_folder(output)
-    with recorded(output, where), ProgressLine() as line:
-        found = inference.assign(
-            manifold,
-            config,
-            stack,
-            sign,
-            device=where,
-            progress=partial(line.count, "particles"),
-        )
-    write_assignment(found, export, voxel_size, output)
+    with result_folder(output, inference.NPZ):
+        with recorded(output, where), ProgressLine() as line:
+            found = inference.assign(
+                manifold,
+                config,
+                stack,
+                sign,
+                device=where,
+                progress=partial(line.count, "particles"),
+            )
+        write_assignment(found, export, voxel_size, output)
     print(f"done: {len(stack):,} particles in {output}")
     return 0
 

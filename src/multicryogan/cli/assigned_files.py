@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from multicryogan.cli.folders import forget
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Interval = tuple[float, float]
 ASSIGNED, SELECTED = "particles_assigned", "particles_selected"
 CSV = "latents.csv"
 FEWEST = 100  # particles that dependences are looked for in
+SUMMARIES = ("populations.csv", "findings.json", "leakage.json")
 TABLES = (".star", ".cs")  # particle files that poses are written back to
 
 
@@ -126,6 +128,7 @@ def write_assignment(
     """Write the maps, the tables and the particles with their poses."""
     from multicryogan.io import write_volume
 
+    forget(output, "class_*.mrc", "particles_*", "*.pkl", *SUMMARIES)
     for number, volume in enumerate(found.volumes, start=1):
         write_volume(output / f"class_{number:03d}.mrc", volume, voxel_size)
     write_latents(found, output)
@@ -163,7 +166,8 @@ def write_latents(found: Assignment, output: Path) -> None:
     columns = {"particle": np.arange(1, len(placement.latent) + 1)}
     for name, values in arrays.items():
         if values.ndim == 1:
-            columns[name] = values.numpy()
+            # Conformations are numbered from 1 in all tables and names of files.
+            columns[name] = values.numpy() + (name == "conformation")
         else:
             columns |= {f"{name}_{i}": v.numpy() for i, v in enumerate(values.T)}
     with whole_file(output / CSV) as path:
@@ -178,8 +182,8 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
     from multicryogan.io import whole_file
 
     findings = find(found, export.seed)
-    if findings is None:
-        print("too few particles, or one conformation: no shares are estimated")
+    if isinstance(findings, str):
+        print(f"{findings}: no shares are estimated")
         return
     print(findings.text())
     shares = share_table(found, findings.density)

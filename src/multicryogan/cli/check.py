@@ -59,6 +59,8 @@ def check(
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise InputError(f"--picture {picture} is no picture; let its name end in .png")
     report = look_through(stack, run)
     if not report.problems:
         sign, _ = options.contrast_sign(stack, run.data.contrast)
@@ -79,7 +81,7 @@ def look_through(stack: ParticleStack, run: RunConfig) -> Report:
     """Look at files, optics, images, and measured background if there is any."""
     from multicryogan.data import check_particles, inspect_background
 
-    report = check_particles(stack, run.data)
+    report = check_particles(stack, run.data, run.generator.symmetry)
     if not report.problems and run.imaging.background:
         report = inspect_background(report, stack, run)
     return report

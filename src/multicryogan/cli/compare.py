@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.folders import forget, result_folder
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def _write_comparison(found: Comparison, output: Path) -> int:
     from multicryogan.io import write_volume
     from multicryogan.report.plots import plot_half_sets
 
-    options.make_folder(output)
-    write_volume(output / REFERENCE, found.reference, found.voxel_size)
-    write_volume(output / ALIGNED, found.moved, found.voxel_size)
-    _write_curves(found, output)
-    plot_half_sets(found.curves, output / FSC_PNG)
+    with result_folder(output, NUMBERS):
+        write_volume(output / REFERENCE, found.reference, found.voxel_size)
+        write_volume(output / ALIGNED, found.moved, found.voxel_size)
+        _write_curves(found, output)
+        plot_half_sets(found.curves, output / FSC_PNG)
     print("\n".join(_lines(found)))
     print(f"done: {output}")
     return 0
@@ -90,12 +91,17 @@ def _compare_folders(first: Path, second: Path, output: Path) -> int:
     voxel_sizes = _voxel_sizes(sets[0][0], sets[1][0])
     one, other = (torch.stack([volume.values for volume in own]) for own in sets)
     one, other, voxel_size = on_one_grid(one, other, voxel_sizes)
+    counts = " with ".join(
+        f"{len(n)} maps of {f}" for n, f in zip(files, (first, second), strict=True)
+    )
+    print(f"{counts}; folders in them are not looked into")
     found = match_sets(one, other)
-    options.make_folder(output)
-    for path, match in zip(files[0], found, strict=True):
-        write_volume(output / f"on_{path.stem}.mrc", match.moved, voxel_size)
     rows = _match_rows(files, found, voxel_size)
-    _write_table(output / MATCHES, rows)
+    with result_folder(output, MATCHES):
+        forget(output, "on_*.mrc")
+        for path, match in zip(files[0], found, strict=True):
+            write_volume(output / f"on_{path.stem}.mrc", match.moved, voxel_size)
+        _write_table(output / MATCHES, rows)
     for row in rows:
         print(
             f"{row['map']}: most like {row['match']}, FSC area {row['fsc_area']:.3f}, "

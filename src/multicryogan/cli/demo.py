@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.folders import result_folder
 
 DATA = {"images": 20_000, "box": 16, "pixel_size": 10.0, "snr_db": 0.0}
 RUN = {
@@ -36,7 +37,7 @@ def demo(
     from multicryogan.cli.refine import refine
     from multicryogan.cli.report import write_report
     from multicryogan.cli.simulate import simulate_with_progress
-    from multicryogan.cli.train import run_training
+    from multicryogan.cli.train import STOPPED, run_training
     from multicryogan.config import RefineConfig, SimulationConfig, run_config
     from multicryogan.io import read_particles
     from multicryogan.tables import build
@@ -47,11 +48,11 @@ def demo(
     particles = data / "particles.star"
     if not data.exists():
         print("1/4 simulating particle images of a molecule that opens and closes")
-        options.make_folder(output)
-        simulate_with_progress(build(SimulationConfig, DATA), data)
+        with result_folder(output, data.name):
+            simulate_with_progress(build(SimulationConfig, DATA), data)
     print("2/4 reconstructing it from the images alone")
     if not run_training(run_config(RUN), read_particles(particles), run, device):
-        return 0  # stopped
+        return STOPPED
     print("3/4 refining it by the likelihood of every particle")
     refine(
         run,

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.folders import result_folder
 from multicryogan.errors import InputError
+
+SCORES = "scores.json"
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +57,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     from multicryogan.report.plane import plot_plane
     from multicryogan.synthetic import read_truth
 
+    print("scoring conformations, each in its own frame: a minute or more")
     series = read_series(run).few()
     truth = read_truth(truth_folder)
     volumes = in_true_box(series.volumes, series.voxel_size, truth, run, truth_folder)
@@ -67,23 +71,23 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
         truth.voxel_size,
         series.density,
     )
-    options.make_folder(output)
-    with whole_file(output / "scores.json") as path:
-        path.write_text(json.dumps(scores.to_dict(), indent=1))
-    with whole_file(output / "table.txt") as path:
-        path.write_text("\n".join(scores.table()) + "\n")
-    plots.plot_fsc(scores, output / "fsc.png")
-    if scores.populations is not None:
-        plots.plot_fsccc(scores.populations, output / "fsccc.png")
-    plots.plot_order(scores, output / "order.png")
-    if scores.occupancy is not None:
-        plot_plane(scores.order, scores.occupancy, output / "occupancy.png")
-    plot_conformations(
-        scores.frames.apply(volumes),
-        truth.maps[list(scores.shown)],
-        scores,
-        output / "conformations.png",
-    )
+    with result_folder(output, SCORES):
+        with whole_file(output / SCORES) as path:
+            path.write_text(json.dumps(scores.to_dict(), indent=1))
+        with whole_file(output / "table.txt") as path:
+            path.write_text("\n".join(scores.table()) + "\n")
+        plots.plot_fsc(scores, output / "fsc.png")
+        if scores.populations is not None:
+            plots.plot_fsccc(scores.populations, output / "fsccc.png")
+        plots.plot_order(scores, output / "order.png")
+        if scores.occupancy is not None:
+            plot_plane(scores.order, scores.occupancy, output / "occupancy.png")
+        plot_conformations(
+            scores.frames.apply(volumes),
+            truth.maps[list(scores.shown)],
+            scores,
+            output / "conformations.png",
+        )
     return scores
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from multicryogan.cli import options
 from multicryogan.cli.assigned_files import ASSIGNED, FEWEST
+from multicryogan.cli.folders import forget, result_folder
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def find_landscape(assigned: Path, output: Path, seed: int) -> Landscape:
         InputError: The folder is none of assign, or holds too little.
     """
     from multicryogan.inference import read_placed
+    from multicryogan.inference.landscape import TABLE
     from multicryogan.report.landscape import plot_landscape
 
     found = read_placed(assigned)
@@ -58,11 +60,12 @@ def find_landscape(assigned: Path, output: Path, seed: int) -> Landscape:
             f"{len(found.latents)} conformations; a landscape needs {FEWEST} and 2"
         )
     told = found.landscape(seed)
-    options.make_folder(output)
-    write_tables(told, found.latents, output)
-    _write_maps(told, found.volumes, found.voxel_size, output)
-    _write_particles(assigned, told, found.conformation, output)
-    plot_landscape(told, found.latents, output / PICTURE)
+    with result_folder(output, TABLE):
+        forget(output, "state_*.mrc", "particles_state_*", "way_*/*")
+        write_tables(told, found.latents, output)
+        _write_maps(told, found.volumes, found.voxel_size, output)
+        _write_particles(assigned, told, found.conformation, output)
+        plot_landscape(told, found.latents, output / PICTURE)
     return told
 
 
@@ -121,9 +124,9 @@ def _write_maps(
     for way in found.ways:
         first, last = (end + 1 for end in way.ends)
         folder = output / f"way_{first}_{last}"
-        options.make_folder(folder)
+        folder.mkdir(exist_ok=True)
         along = volumes[list(way.conformations)]
-        for index, volume in enumerate(along):
+        for index, volume in enumerate(along, start=1):
             write_volume(folder / f"volume_{index:03d}.mrc", volume, voxel_size)
         write_viewers(along, folder)
 

@@ -74,14 +74,6 @@ def with_whole_paths(run: RunConfig) -> RunConfig:
     return replace(run, imaging=replace(run.imaging, background=str(path)))
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder to write results to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from None
-
-
 def contrast_sign(
     stack: ParticleStack, setting: Literal["auto", "white", "dark"]
 ) -> tuple[int, str]:

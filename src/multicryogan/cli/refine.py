@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.folders import CHECKPOINTS, result_folder
 from multicryogan.config import RefineConfig
 from multicryogan.errors import InputError
 
@@ -42,6 +43,7 @@ def refine(
     """
     from multicryogan import inference
     from multicryogan.cli.report import write_report
+    from multicryogan.io import one_writer
     from multicryogan.report import plot_views
     from multicryogan.report.about import recorded
     from multicryogan.training import load_snapshot
@@ -56,8 +58,11 @@ def refine(
     inference.latent_grid(config, settings.conformations)
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
-    options.make_folder(output)
-    with recorded(output, where):
+    with (
+        result_folder(output, CHECKPOINTS),
+        one_writer(output),
+        recorded(output, where),
+    ):
         found = _watched(generator, config, settings, stack, sign, output, device=where)
     manifold = found.state.manifold.to("cpu")
     plot_views(manifold.views.weights, manifold.latents, output / VIEWS)
@@ -94,11 +99,11 @@ def say_resolution(found: Refined) -> str:
     reached = [value for value in found.resolutions_angstrom if math.isfinite(value)]
     count = len(found.curves)
     if not reached:
-        return f"no resolution is told of {count} conformations"
+        return f"no resolution is known of {count} conformations"
     of = "" if len(reached) == count else f"{len(reached)} of "
+    ends = sorted({f"{value:.1f}" for value in (min(reached), max(reached))}, key=float)
     return (
-        f"gold-standard resolution {min(reached):.1f} to {max(reached):.1f} Å over "
-        f"{of}{count} conformations"
+        f"gold-standard resolution {' to '.join(ends)} Å over {of}{count} conformations"
     )
 
 

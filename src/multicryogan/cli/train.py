@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from multicryogan.training import Preview
 
 DEFAULT_MINUTES = 20.0
+STOPPED = 130  # exit status, as after Ctrl-C: what follows must not take it for done
 NOTHING_GIVEN = options.ParticleOptions()
 
 
@@ -32,7 +33,8 @@ def train(
     """Reconstruct the conformations of a molecule from particle images.
 
     The same command goes on with a run that was stopped. Ctrl-C stops it safely. Give
-    --time-limit (minutes) or --images; without either it trains for 20 minutes. A run
+    --time-limit (minutes) or --images; without either it trains for 20 minutes. With
+    more of either, a run that has ended goes on. A run
     with --images alone repeats exactly on the same machine with the same threads.
     """
     from multicryogan.training import TrainingError
@@ -44,11 +46,11 @@ def train(
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
     where = options.set_up_torch(device, threads)
     try:
-        run_training(run, stack, output, where)
+        is_done = run_training(run, stack, output, where)
     except TrainingError as error:
         print(f"multicryogan: {error}")
         return 1
-    return 0
+    return 0 if is_done else STOPPED
 
 
 def run_training(

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from multicryogan.cli import options
 from multicryogan.cli.atoms import write_atoms
+from multicryogan.cli.folders import forget, result_folder
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
 
@@ -49,28 +50,31 @@ def volumes(
     """
     from multicryogan.evaluation import align_neighbours
     from multicryogan.inference import MANIFOLD
-    from multicryogan.report.viewers import write_viewers
+    from multicryogan.report.viewers import SERIES, write_viewers
     from multicryogan.training.build import has_frame
 
     maps, points, config, voxel_size = _conformations(run, count, latents)
-    options.make_folder(output)
     is_laid = has_frame(config)
     may_jump = not (run / MANIFOLD).is_file()
     laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
-    _write_maps(laid, points, voxel_size, output)
-    if truth is not None:
-        write_atoms(laid, voxel_size, run, truth, output)
-    write_viewers(laid, output, has_atoms=truth is not None)
+    with result_folder(output, SERIES):
+        forget(output, "volume_*.mrc", "*.cxc")
+        _write_maps(laid, points, voxel_size, output)
+        if truth is not None:
+            print("looking for the true conformation of each map: a minute or more")
+            write_atoms(laid, voxel_size, run, truth, output)
+        write_viewers(laid, output, has_atoms=truth is not None)
     mirrored = int(frames.is_mirrored.sum())
     if mirrored > 0:
         print(
             f"{mirrored} of {len(points)} maps had the other hand than the first and "
             "were mirrored: images do not tell the hand"
         )
+    shown = SERIES if truth is None else "atoms.cxc"
     where = "in one frame" if is_laid else "each laid on its neighbour"
     print(
         f"done: {len(points)} maps of {laid.shape[-1]} voxels of {voxel_size:.3f} Å "
-        f"in {output}, {where}; open {output / 'open.cxc'} in ChimeraX"
+        f"in {output}, {where}; open {output / shown} in an empty ChimeraX"
     )
     return 0
 
@@ -82,7 +86,7 @@ def _write_maps(
     from multicryogan.io import whole_file, write_volume
 
     rows = []
-    for index, (point, volume) in enumerate(zip(points, volumes, strict=True)):
+    for index, (point, volume) in enumerate(zip(points, volumes, strict=True), start=1):
         name = f"volume_{index:03d}.mrc"
         write_volume(output / name, volume, voxel_size)
         rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))

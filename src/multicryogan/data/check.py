@@ -22,6 +22,7 @@ from multicryogan.data.signal import CLEAR, Band, Power, measure_power
 from multicryogan.data.spectra import Spectra
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
+from multicryogan.rotations import point_group
 
 T = TypeVar("T")
 SAMPLE = 2_000  # images looked at
@@ -63,12 +64,15 @@ class _Page:
             return None
 
 
-def check_particles(stack: ParticleStack, settings: DataConfig) -> Report:
+def check_particles(
+    stack: ParticleStack, settings: DataConfig, symmetry: str = "C1"
+) -> Report:
     """Look at particles as training would.
 
     Args:
         stack: The particles.
         settings: Working box, contrast and background radius of the run to come.
+        symmetry: Point group of the molecule: each image shows it so many times.
 
     Returns:
         Facts, notes and problems; no problem means that training can start.
@@ -88,7 +92,9 @@ def check_particles(stack: ParticleStack, settings: DataConfig) -> Report:
         _describe_coverage(stack, settings.box, page)
     _describe_unused(stack, page)
     if is_uniform and _describe_images(stack, page):
-        _describe_signal(stack, settings, page)
+        power = _describe_signal(stack, settings, page)
+        if power is not None:
+            _describe_need(stack, power, symmetry, page)
     page.notes.extend(stack.notes)
     return Report(tuple(page.facts), tuple(page.notes), tuple(page.problems))
 
@@ -246,12 +252,14 @@ def _odd_images(sample: ImageSample) -> list[str]:
     return notes
 
 
-def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) -> None:
+def _describe_signal(
+    stack: ParticleStack, settings: DataConfig, page: _Page
+) -> Power | None:
     """Give contrast, noise and signal at the working box."""
     sign = _describe_contrast(stack, settings, page)
     if len(stack) < MEASURABLE:
         page.fact("noise and signal", "too few images to measure")
-        return
+        return None
     box = settings.box
     preprocessing = Preprocessing.of(settings, box, sign)
     power = measure_power(stack, preprocessing, SAMPLE)
@@ -267,7 +275,7 @@ def _describe_signal(stack: ParticleStack, settings: DataConfig, page: _Page) ->
             "the centre of the images holds no more power than their rim: are the "
             "particles centred, and smaller than the box?"
         )
-    _describe_need(stack, power, page)
+    return power
 
 
 def _describe_contrast(stack: ParticleStack, settings: DataConfig, page: _Page) -> int:
@@ -297,23 +305,28 @@ def _stored_contrast(stack: ParticleStack, contrast: Contrast) -> str:
     return f"{word} protein ({measured})"
 
 
-def _describe_need(stack: ParticleStack, power: Power, page: _Page) -> None:
+def _describe_need(
+    stack: ParticleStack, power: Power, symmetry: str, page: _Page
+) -> None:
     """Give the signal of two bands and the images that a map of it needs."""
     field = stack.field_angstrom
     bands = [(band, f"{field / band.shell:.0f} Å") for band in power.bands()]
     signal = [f"{_signal_text(band)} at {where}" for band, where in bands]
     page.fact("signal over noise", "; ".join(signal) + ", per mode")
-    needs = [f"{_need_text(band)} for {where}" for band, where in bands]
+    copies = len(point_group(symmetry))
+    needs = [f"{_need_text(band, copies)} for {where}" for band, where in bands]
+    group = "no" if copies == 1 else symmetry
     page.fact(
         "images needed",
-        f"{'; '.join(needs)} (one conformation, known poses, no symmetry); there are "
-        f"{len(stack):,}",
+        f"{'; '.join(needs)} (one conformation, known poses, {group} symmetry); there "
+        f"are {len(stack):,}",
     )
     (band, where), _ = bands
-    if len(stack) < band.images_needed:
+    if len(stack) < band.images_needed / copies:
+        unless = ", unless the molecule is symmetric (--generator.symmetry)"
         page.notes.append(
-            f"fewer images than detail of {where} needs, even with known poses, unless "
-            "the molecule is symmetric"
+            f"fewer images than detail of {where} needs, even with known poses"
+            f"{unless if copies == 1 else ''}"
         )
 
 
@@ -323,8 +336,8 @@ def _signal_text(band: Band) -> str:
     return f"below {max(band.snr, 0) + CLEAR * band.error:.1g}"
 
 
-def _need_text(band: Band) -> str:
-    count = float(f"{band.images_needed:.2g}")
+def _need_text(band: Band, copies: int) -> str:
+    count = float(f"{band.images_needed / copies:.2g}")
     return f"{'about' if band.is_measured else 'more than'} {count:,.0f}"
 
 

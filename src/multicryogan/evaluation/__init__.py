@@ -28,7 +28,11 @@ from multicryogan.evaluation.half_maps import (
     solvent_mask,
 )
 from multicryogan.evaluation.judgement import Judgement, Resemblance, StateScore
-from multicryogan.evaluation.neighbours import align_neighbours, neighbour_frames
+from multicryogan.evaluation.neighbours import (
+    align_neighbours,
+    inner_shells,
+    neighbour_frames,
+)
 from multicryogan.evaluation.occupancy import Density, Occupancy
 from multicryogan.evaluation.populations import paper_rule, shares, widest_step
 from multicryogan.evaluation.scores import Scores, score
@@ -56,6 +60,7 @@ __all__ = [
     "fsccc",
     "fsccc_aligned",
     "half_set_fsc",
+    "inner_shells",
     "last_shell_above",
     "match_sets",
     "mean_map",

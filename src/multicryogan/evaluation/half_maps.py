@@ -64,6 +64,11 @@ class HalfSetFSC:
         return gold_standard_angstrom(self.corrected, self.box, self.voxel_size)
 
     @property
+    def resolution_shell(self) -> int:
+        """Last shell before the first whose corrected correlation is below 0.143."""
+        return _last_sure_shell(self.corrected, GOLD_STANDARD)
+
+    @property
     def unmasked_resolution_angstrom(self) -> float:
         """Resolution in Å at 0.143 of the unmasked curve."""
         return gold_standard_angstrom(self.unmasked, self.box, self.voxel_size)

@@ -8,6 +8,7 @@ from torch import Tensor
 from multicryogan.evaluation.alignment import JOINT_BOX, align, prepare
 from multicryogan.evaluation.frames import Frames, climb
 from multicryogan.evaluation.rigid import REFLECT
+from multicryogan.fourier import frequency_radius
 
 ALIKE = 0.98  # correlation of neighbours below which a jump or a mirror is looked for
 GAIN = 0.02  # of correlation: less is no reason to jump
@@ -83,6 +84,26 @@ def neighbour_frames(
         rotation[i] = rotation[j] @ turn
         shift[i] = rotation[j] @ slide + shift[j]
     return frames
+
+
+def inner_shells(volumes: Tensor) -> Tensor:
+    """Leave out of laid volumes the last shell, part of which interpolation loses.
+
+    The first of a series does not move, and keeps it: to compare it with the others,
+    all have to do without. Of conformations of 16 voxels, moved ones held 0.76 to 0.92
+    of its power, and 0.96 to 1.04 of that of the others.
+
+    Args:
+        volumes: (..., D, D, D) densities.
+
+    Returns:
+        (..., D, D, D) densities of the modes |k| <= D/2 - 1/2.
+    """
+    box, axes = volumes.shape[-1], (-3, -2, -1)
+    inside = frequency_radius(box, 3, like=volumes) <= box / 2 - 0.5
+    spectrum = torch.fft.rfftn(volumes, dim=axes) * inside
+    inner: Tensor = torch.fft.irfftn(spectrum, s=(box,) * 3, dim=axes)
+    return inner
 
 
 def resting(volumes: Tensor) -> Frames:

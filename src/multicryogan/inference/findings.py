@@ -15,6 +15,7 @@ from multicryogan.inference.populations import Shares, group_shares, latent_dens
 FINDINGS = "findings.json"
 ALIKE = 0.9  # FSC area of neighbours above which they are no two states
 FEWEST = 100  # particles that shares are estimated from
+LEAST_TOLD = 10.0  # particles whose state is known, that all together tell as much as
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,20 @@ class Findings:
         }
 
 
-def find(found: Assignment, seed: int) -> Findings | None:
+def untold(density: Shares) -> str | None:
+    """Say that images tell next to nothing of the shares, if so.
+
+    Smoothing alone makes them then, and their intervals are narrow for nothing.
+    """
+    if density.effective_images >= LEAST_TOLD:
+        return None
+    return (
+        f"{density.images:,} particles tell as little of their conformations as "
+        f"{max(density.effective_images, 0):.1f} whose state is known"
+    )
+
+
+def find(found: Assignment, seed: int) -> Findings | str:
     """Estimate the shares of conformations, corrected for what images leave open.
 
     Args:
@@ -78,14 +92,17 @@ def find(found: Assignment, seed: int) -> Findings | None:
         seed: Of the bootstrap.
 
     Returns:
-        The shares; None of too few particles.
+        The shares, or why there are none.
     """
     weight = found.placement.conformation_weight
     count, dimensions = found.latents.shape
     if len(weight) < FEWEST or count < 2:
-        return None
+        return "too few particles, or one conformation"
     steps = round(count ** (1 / dimensions))
     density = latent_density(weight, found.weights, (steps,) * dimensions, seed)
+    reason = untold(density)
+    if reason is not None:
+        return reason
     if dimensions > 1:
         return Findings(density, None, 1.0, None)
     first, area = widest_step(found.volumes)

@@ -48,12 +48,21 @@ class Claim:
     @property
     def is_sound(self) -> bool:
         """Whether real images are explained, and as well as simulated ones."""
+        return self.fault is None
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it, in words."""
         gap, own = self.gap, abs(self.simulated.mean)
         if self.real.mean <= CLEAR * self.real.standard_error:
-            return False
+            return "no better than by noise alone"
         if abs(gap.mean) <= CLEAR * gap.standard_error:
-            return True
-        return -WEAK * own <= gap.mean <= LARGE * own
+            return None
+        if gap.mean > LARGE * own:
+            return "less well than it claims"
+        if gap.mean < -WEAK * own:
+            return "far better than it claims, so that much is missing in it"
+        return None
 
     def text(self) -> str:
         """Say it in words."""
@@ -86,6 +95,17 @@ class Fit:
         return all(claim.is_sound for claim in claims)
 
     @property
+    def faults(self) -> list[str]:
+        """What is wrong, of all images and of optics groups, with the numbers."""
+        claims = {"": self.whole}
+        claims |= {f" of optics group {k}": v for k, v in self.groups.items()}
+        return [
+            f"images{of} are explained {claim.fault} ({claim.text()})"
+            for of, claim in claims.items()
+            if not claim.is_sound
+        ]
+
+    @property
     def moves(self) -> bool:
         """Whether the volumes together explain real images better than one alone."""
         motion = self.motion
@@ -94,24 +114,22 @@ class Fit:
     def text(self) -> str:
         """Say it in a line."""
         motion = f"{self.motion.mean:.2f} +- {self.motion.standard_error:.2f} nats"
-        amiss = [
-            f"; of optics group {name}: {claim.text()}"
-            for name, claim in self.groups.items()
-            if not claim.is_sound
-        ]
-        numbers = f"{self.whole.text()}{''.join(amiss)}; " + (
+        moved = (
             f"its motion explains them better than one volume does, by {motion}"
             if self.moves
             else f"one volume explains them as well as its motion ({motion}): the "
             "molecule is rigid, or its motion was not found"
         )
         if self.is_sound:
-            return f"the result explains the images as well as it claims: {numbers}"
+            return (
+                "the result explains the images as well as it claims: "
+                f"{self.whole.text()}; {moved}"
+            )
         return (
-            f"the result does NOT explain the images as well as it claims: {numbers}; "
-            "it is unfinished or in a false optimum: train longer or with another "
-            "--seed; or the particles are not centred, seen from some sides more than "
-            "from others (try the other --imaging.views), or their optics are wrong"
+            f"the result does NOT fit: {'; '.join(self.faults)}; {moved}; it is "
+            "unfinished or in a false optimum: train longer or with another --seed; or "
+            "the particles are not centred, seen from some sides more than from others "
+            "(try the other --imaging.views), or their optics are wrong"
         )
 
 

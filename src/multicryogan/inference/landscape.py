@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multicryogan.evaluation import inner_shells
 from multicryogan.inference.populations import Shares, group_shares
 
 TABLE, STATES, WAYS = "landscape.csv", "states.csv", "ways.csv"
@@ -226,7 +227,7 @@ def _shorter(shaped: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 def _places(volumes: Tensor) -> NDArray[np.float64]:
     """(V, K) coordinates whose distances are those of the (V, D, D, D) maps."""
-    flat = volumes.flatten(1).double()
+    flat = inner_shells(volumes).flatten(1).double()
     flat = flat - flat.mean(0)
     value, vector = torch.linalg.eigh(flat @ flat.T)
     kept = value > 1e-9 * value.max().clamp(min=TINY)

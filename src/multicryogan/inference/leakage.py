@@ -24,7 +24,8 @@ LEAKAGE = "leakage.json"
 AXES = ("x", "y", "z", "|x|", "|y|", "|z|")
 VIEWS = tuple(f"{axis} of the viewing direction" for axis in AXES)
 ROWS_AT_ONCE = 200  # of a table of rotation angles
-TINY = 1e-30
+LEAST = 0.1  # of a measure: less is what the means of posteriors do, which crowd
+TINY = 1e-30  # together where an image, say of low defocus, tells little
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _correlation(
     threshold = _extreme(chance, trial.rate)
     place = int(pairs.abs().argmax())
     value = float(pairs.flatten()[place])
-    is_flagged = abs(value) > threshold
+    is_flagged = abs(value) > max(threshold, LEAST)
     dimension, partner = divmod(place, len(names))
     verb = "goes with" if is_flagged else "does not go with"
     return Dependence(
@@ -176,8 +177,10 @@ def _imbalances(trial: _Trial, distance: Tensor, other: str) -> list[Dependence]
         value = float(_imbalance(nearest, ranks, torch.arange(len(ranks))[None]))
         chance = _imbalance(nearest, ranks, trial.orders)
         threshold = -_extreme(-chance, trial.rate)
-        is_flagged = value < threshold
-        more = "more" if is_flagged else "no more"
+        is_flagged = value < min(threshold, 1 - LEAST)
+        more = (
+            "more" if is_flagged else "hardly more" if value < threshold else "no more"
+        )
         dependence = Dependence(
             of=of,
             on=on,

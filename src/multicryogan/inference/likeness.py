@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ def read_likeness(folder: Path) -> Likeness | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return Likeness(
                 float(stored["pixel_size"]),
                 stored["real"],
@@ -134,7 +135,7 @@ def read_likeness(folder: Path) -> Likeness | None:
                 stored["power"],
                 stored["error"],
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(
             f"cannot read {path}: {error}; delete it, the page does without"
         ) from None

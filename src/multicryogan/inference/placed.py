@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from multicryogan.errors import InputError
+from multicryogan.inference.findings import untold
 from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.populations import latent_density
 from multicryogan.inference.series import NPZ, read_class_maps
@@ -42,8 +44,17 @@ class Placed:
         return (round(count ** (1 / dimensions)),) * dimensions
 
     def landscape(self, seed: int) -> Landscape:
-        """Find states and ways; see `measure_landscape`."""
+        """Find states and ways; see `measure_landscape`.
+
+        Raises:
+            InputError: The particles tell next to nothing of their conformations.
+        """
         density = latent_density(self.weights, self.prior, self.grid, seed)
+        reason = untold(density)
+        if reason is not None:
+            raise InputError(
+                f"{reason}: no landscape; more, or clearer, ones are needed"
+            )
         return measure_landscape(density, self.volumes, self.grid)
 
 
@@ -54,8 +65,10 @@ def read_placed(folder: Path) -> Placed:
         InputError: It is none, or lacks a map.
     """
     path = folder / NPZ
+    if not path.is_file():
+        raise InputError(f"no {NPZ} in {folder}; give a folder made by assign")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             latents, prior, weights, conformation = (
                 torch.from_numpy(arrays[name])
                 for name in (
@@ -65,7 +78,7 @@ def read_placed(folder: Path) -> Placed:
                     "conformation",
                 )
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(
             f"cannot read {path}: {error}; give a folder made by assign"
         ) from None

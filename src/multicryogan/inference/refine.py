@@ -109,7 +109,16 @@ def summed_up(
     # Which of the symmetric poses, nothing can tell.
     group = work.symmetry.of_all(len(state.maxima[0]) - 1)
     pose_nats -= math.log(len(point_group(group)))
-    return Refined(state, half_maps, start, scores, curves, last_shell, pose_nats)
+    return Refined(
+        state,
+        half_maps,
+        start,
+        scores,
+        curves,
+        last_shell,
+        work.config.start_shell,
+        pose_nats,
+    )
 
 
 def open_work(
@@ -234,8 +243,8 @@ def _read_checkpoint(
     facts = json.loads(stored["facts"]) if "facts" in stored else {}
     if facts.get("made_for") != json.loads(json.dumps(made_for)):
         raise InputError(
-            f"{output} holds work of other settings or particles; give another -o, or "
-            "the settings that it was begun with"
+            f"{output} holds work of another run, other settings or particles; give "
+            "another -o, or those that it was begun with"
         )
     first, second = (
         Manifold(

@@ -38,6 +38,7 @@ class Refined:
         scores: Held-out log-likelihood of every start that was tried, in nats an image.
         curves: Half-set correlation of each conformation.
         last_shell: Last shell that was refined; the maps hold nothing beyond it.
+        start_shell: Shell that the start, which both halves share, was low-passed to.
         pose_nats: What it takes to name a pose with half the steps that the last shell
             asks for.
     """
@@ -48,6 +49,7 @@ class Refined:
     scores: dict[str, Any]
     curves: tuple[HalfSetFSC, ...]
     last_shell: int
+    start_shell: int
     pose_nats: float
 
     @property
@@ -64,13 +66,21 @@ class Refined:
         -20 dB (1 nat an image) to shell 14, where the map met the truth to shell 8.
         """
         told = sum(self.state.history[-1]["log_likelihood"]) / 2
-        if told >= self.pose_nats / 2:
-            return None
-        return (
-            f"an image holds {told:.1f} nats, and to name its pose takes "
-            f"{self.pose_nats:.1f}: the halves still share their start, so that their "
-            "agreement gives no resolution"
-        )
+        if told < self.pose_nats / 2:
+            return (
+                f"an image tells {told:.1f} nats, and to name its pose takes "
+                f"{self.pose_nats:.1f}: the halves still share their start, so that "
+                "their agreement gives no resolution; more particles or a larger box "
+                "may"
+            )
+        shared = self.start_shell + 1
+        reach = max(curve.resolution_shell for curve in self.curves)
+        if reach <= shared < self.last_shell:
+            return (
+                f"the halves agree to shell {reach}, no further than the start that "
+                "they share: their agreement gives no resolution; more particles may"
+            )
+        return None
 
     @property
     def _loss(self) -> str | None:

@@ -140,8 +140,13 @@ def write_verdict(
     if len(held_out) < FEWEST:
         return "not judged: too few particles to hold some out"
     fit = _fit(result, stage, held_out, names)
-    verdict = "sound" if fit.is_sound else "unsound"
-    facts = {"verdict": verdict, "moves": fit.moves, **dataclasses.asdict(fit)}
+    facts = {
+        "verdict": "sound" if fit.is_sound else "unsound",
+        "faults": fit.faults,
+        "moves": fit.moves,
+        "resolution_angstrom": 2 * stage.pixel_size,
+        **dataclasses.asdict(fit),
+    }
     with whole_file(folder / VERDICT) as path:
         path.write_text(json.dumps(facts, indent=1) + "\n")
     whole, some = result_at(box), held_out[:: max(1, len(held_out) // COMPARED)]

@@ -1,6 +1,6 @@
 """Particle, volume and table files."""
 
-from multicryogan.io.atomic import whole_file
+from multicryogan.io.atomic import one_writer, whole_file
 from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
 from multicryogan.io.cryosparc_poses import (
@@ -36,6 +36,7 @@ __all__ = [
     "cryodrgn_tables",
     "half_sets",
     "load_cryosparc",
+    "one_writer",
     "read_particles",
     "read_star",
     "read_volume",

@@ -186,7 +186,7 @@ class ImageFiles:
         more = ", ..." if len(self._folders) > _FOLDERS_NAMED else ""
         raise InputError(
             f"{self._rows.path} names the stack {name}, which was not found; looked "
-            f"in {listed}{more}; give the folder that holds it (datadir)"
+            f"in {listed}{more}; give the folder that holds it (--datadir)"
         )
 
 

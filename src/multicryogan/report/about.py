@@ -62,7 +62,8 @@ def read_about(folder: Path) -> list[dict[str, Any]]:
         records = json.loads((folder / ABOUT).read_text())
     except (OSError, ValueError):
         return []
-    return [record for record in records if isinstance(record, dict)]
+    listed = records if isinstance(records, list) else []
+    return [record for record in listed if isinstance(record, dict)]
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,16 @@ from torch import Tensor
 
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
-from multicryogan.evaluation import align_neighbours, widest_step
+from multicryogan.evaluation import align_neighbours, inner_shells, widest_step
 from multicryogan.fourier import fourier_resize
 from multicryogan.inference import (
     LEAKAGE,
     MANIFOLD,
+    NPZ,
     POPULATIONS,
     VERDICT,
     Likeness,
+    Series,
     load_manifold,
     read_likeness,
     read_series,
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
 SCORES = "evaluation/scores.json"
 MOST_BOX = 64  # that the page is given
 LINES = 400  # of the training curves
+KNOWN = (MANIFOLD, SNAPSHOT, NPZ, TABLE)  # one of them is in each folder
+JUDGED = ("verdict", "moves", "whole", "motion", "faults", "resolution_angstrom")
+NEAR = 1e-3  # latents of the same conformation, as they are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,11 @@ class Contents:
 
 
 def gather(folders: list[Path]) -> Contents:
-    """Read what there is, each file from the first folder that has it.
+    """Read what there is.
 
     Args:
-        folders: The first is of train or refine, and its conformations are shown; the
-            others add what they hold.
+        folders: The first is of train or refine: its conformations are shown, and what
+            it says of them. The others add what they hold, the first that has it.
 
     Raises:
         InputError: The first is neither, or a file cannot be read.
@@ -99,96 +106,142 @@ def gather(folders: list[Path]) -> Contents:
             f"{folder} holds neither {MANIFOLD} nor {SNAPSHOT}; give the folder of "
             "refine or train first, that of assign after it"
         )
+    for other in folders[1:]:
+        if not any((other / name).is_file() for name in KNOWN):
+            raise InputError(
+                f"{other} is no folder of train, refine, assign or landscape; leave it "
+                "away, or give one of the same particles"
+            )
     load = load_manifold if (folder / MANIFOLD).is_file() else load_snapshot
     config = load(folder)[1]
+    series = read_series(folder)
+    populations = _table(_first(folders, POPULATIONS), "share", "low", "high")
+    if populations is not None and not is_of(populations, series.latents):
+        populations = None
     return Contents(
         folder,
         config,
-        read_shapes(folder, config),
-        verdict=_json(_first(folders, VERDICT)),
-        refined=_json(_first(folders, REPORT)),
-        findings=_json(_first(folders, FINDINGS)),
-        leakage=_json(_first(folders, LEAKAGE)),
-        scores=_json(_first(folders, SCORES)),
-        halves=_table(_first(folders, CURVES)),
-        views=_table(_first(folders, VIEWS)),
-        populations=_table(_first(folders, POPULATIONS)),
-        landscape=_table(_first(folders, TABLE)),
-        states=_table(_first(folders, STATES)),
-        ways=_table(_first(folders, WAYS)),
-        likeness=next(filter(None, map(read_likeness, folders)), None),
-        metrics=_lines(_first(folders, METRICS)),
-        quality=_lines(_first(folders, QUALITY)),
+        lay(series, config, populations, may_jump=load is load_snapshot),
+        verdict=_json(folder / VERDICT, *JUDGED),
+        refined=_json(folder / REPORT, "finished", "iterations", "settings"),
+        findings=_json(_first(folders, FINDINGS), "cut", "shares"),
+        leakage=_json(_first(folders, LEAKAGE), "found"),
+        scores=_json(folder / SCORES, "own_frames", "box", "voxel_size"),
+        halves=_table(folder / CURVES, "shell"),
+        views=_table(folder / VIEWS, "all"),
+        populations=populations,
+        landscape=_table(_first(folders, TABLE), "free_energy_kt", "error_kt", "state"),
+        states=_table(_first(folders, STATES), "state", "conformation", "share"),
+        ways=_table(_first(folders, WAYS), "from_state", "to_state", "conformations"),
+        likeness=read_likeness(folder),
+        metrics=_lines(_first(folders, METRICS), "images_seen", "margin"),
+        quality=_lines(_first(folders, QUALITY), "images_seen", "held_out"),
         about=tuple(
             (one.name, record) for one in folders for record in read_about(one)
         ),
     )
 
 
-def read_shapes(folder: Path, config: RunConfig) -> Shapes:
-    """Read conformations, small enough to be shown, and lay them on each other."""
-    series = read_series(folder)
+def is_of(populations: pd.DataFrame, latents: Tensor) -> bool:
+    """Tell whether populations.csv is of conformations at (V, d) latents."""
+    columns = [name for name in populations.columns if name.startswith("latent_")]
+    own = torch.tensor(populations[columns].to_numpy(), dtype=latents.dtype)
+    return own.shape == latents.shape and bool((own - latents).abs().max() < NEAR)
+
+
+def lay(
+    series: Series,
+    config: RunConfig,
+    populations: pd.DataFrame | None,
+    *,
+    may_jump: bool,
+) -> Shapes:
+    """Lay conformations on each other, small enough to be shown.
+
+    Their shares are those of the populations if there are any, or else their own.
+    """
     volumes, voxel_size = series.volumes.float(), series.voxel_size
     box = volumes.shape[-1]
     if box > MOST_BOX:
         volumes = fourier_resize(volumes, MOST_BOX, 3)
         voxel_size *= box / MOST_BOX
     laid, _ = align_neighbours(
-        volumes,
-        series.latents,
-        has_frame=has_frame(config),
-        may_jump=not (folder / MANIFOLD).is_file(),
+        volumes, series.latents, has_frame=has_frame(config), may_jump=may_jump
     )
-    shares = series.weights.float() / series.weights.float().sum()
+    shares = series.weights.float()
+    if populations is not None:
+        shares = torch.tensor(populations["share"].to_numpy(), dtype=torch.float32)
     step = None
     if series.latents.shape[1] == 1 and len(laid) > 1:
         place, area = widest_step(laid)
         step = place if area <= ALIKE else None
-    return Shapes(laid, voxel_size, series.latents, shares, step)
+    return Shapes(laid, voxel_size, series.latents, shares / shares.sum(), step)
 
 
 def path_lengths(volumes: Tensor) -> Tensor:
-    """(V,) how far (V, D, D, D) volumes have changed along the line, 0 to 1."""
-    steps = (volumes[1:] - volumes[:-1]).square().sum((1, 2, 3)).sqrt()
+    """(V,) how far (V, D, D, D) laid volumes have changed along the line, 0 to 1."""
+    inner = inner_shells(volumes)
+    steps = (inner[1:] - inner[:-1]).square().sum((1, 2, 3)).sqrt()
     length = torch.cat((steps.new_zeros(1), steps.cumsum(0)))
     return length / length[-1].clamp(min=1e-30)
 
 
-def _first(folders: list[Path], name: str) -> Path | None:
-    """Path of a file in the first folder that has it."""
-    return next((f / name for f in folders if (f / name).is_file()), None)
+def _first(folders: list[Path], name: str) -> Path:
+    """Path of a file in the first folder that has it; in none, it is missing."""
+    return next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
 
 
-def _json(path: Path | None) -> dict[str, Any]:
-    if path is None:
+def _json(path: Path, *needed: str) -> dict[str, Any]:
+    """Read a file of facts, of which these are needed; empty where there is none."""
+    if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; make it anew") from None
-    return found if isinstance(found, dict) else {}
+        raise _unreadable(path, error) from None
+    if not isinstance(found, dict):
+        raise _unreadable(path, "it holds no facts by name")
+    _check_has(path, found, needed)
+    return found
 
 
-def _table(path: Path | None) -> pd.DataFrame | None:
+def _table(path: Path, *needed: str) -> pd.DataFrame | None:
+    """Read a table, of which these columns are needed; None where there is none."""
     import pandas as pd
 
-    if path is None:
+    if not path.is_file():
         return None
     try:
-        return pd.read_csv(path)
+        found = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; make it anew") from None
+        raise _unreadable(path, error) from None
+    _check_has(path, found.columns, needed)
+    return found
 
 
-def _lines(path: Path | None) -> tuple[dict[str, float], ...]:
-    """Lines of a .jsonl file, evenly thinned; one that a kill cut short is left out."""
-    if path is None:
+def _lines(path: Path, *needed: str) -> tuple[dict[str, float], ...]:
+    """Lines of a .jsonl file, evenly thinned; broken ones, cut by a kill, are left out.
+
+    The last is kept.
+    """
+    if not path.is_file():
         return ()
     found = []
-    for line in path.read_text().splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and all(name in record for name in needed):
+                found.append(record)
     every = -(-len(found) // LINES) or 1
-    return tuple(found[::every])
+    return tuple(found[::-1][::every][::-1])
+
+
+def _check_has(path: Path, found: Iterable[str], needed: Iterable[str]) -> None:
+    """Raise an InputError unless all that is needed was found."""
+    missing = [name for name in needed if name not in set(found)]
+    if missing:
+        raise _unreadable(path, f"it lacks {', '.join(missing)}")
+
+
+def _unreadable(path: Path, reason: object) -> InputError:
+    return InputError(f"cannot read {path}: {reason}; make it anew, or delete it")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multicryogan.evaluation import fsc, fsccc
+from multicryogan.evaluation import fsccc
 from multicryogan.priors.views import CELLS, view_directions
 from multicryogan.report.contents import Shapes, path_lengths
 from multicryogan.report.plots import grey_range
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from multicryogan.inference import Likeness
 
 Figure = dict[str, Any]
-GOLD_STANDARD = 0.143
-SHOWN = 3  # curves: both ends and the middle
 WIDE = 20.0  # ratio of densities from which their axis is logarithmic
 DEEP = 1e5  # and how far it reaches down
 LONGITUDES, LATITUDES = 90, 45  # of the map of views
 GAP = 1  # pixels between pictures
-WAY = "way along the motion: change of the map, 0 to 1"
+WAY = "change of the map since the first, 0 to 1"
 
 
 def line(x: Sequence[float], y: Sequence[float], name: str, **more: Any) -> Figure:  # noqa: ANN401
@@ -58,16 +56,15 @@ def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     share = shapes.shares
     bars: Figure = {}
     if populations is not None:
-        columns = populations[["share", "low", "high"]]
-        own, low, high = torch.tensor(columns.to_numpy()).T
-        share = own
+        low, high = torch.tensor(populations[["low", "high"]].to_numpy()).T
         bars = {
             "type": "data",
             "symmetric": False,
-            "array": ((high - own).clamp(min=0) / width).tolist(),
-            "arrayminus": ((own - low).clamp(min=0) / width).tolist(),
+            "array": ((high - share).clamp(min=0) / width).tolist(),
+            "arrayminus": ((share - low).clamp(min=0) / width).tolist(),
         }
     density = share / width
+    density = density.clamp(min=float(density.max()) / DEEP)  # emptier is drawn there
     trace = line(place.tolist(), density.tolist(), "particles", customdata=numbers)
     trace |= {
         "mode": "lines+markers",
@@ -77,9 +74,8 @@ def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     if bars:
         trace["error_y"] = bars
     axis = _density_axis(density)
-    return figure(
-        [trace], WAY, "density of particles", yaxis=axis, meta={"selects": True}
-    )
+    more = {"yaxis": axis, "showlegend": False, "meta": {"selects": True}}
+    return figure([trace], WAY, "density of particles", **more)
 
 
 def _density_axis(density: Tensor) -> Figure:
@@ -113,9 +109,7 @@ def _plane(
     first, second = shapes.latents.T.tolist()
     percent, names = (100 * shapes.shares).tolist(), conformation_names(shapes)
     if populations is not None:
-        percent, low, high = (
-            (100 * populations[name]).tolist() for name in ("share", "low", "high")
-        )
+        low, high = ((100 * populations[name]).tolist() for name in ("low", "high"))
         ends = zip(names, low, high, strict=True)
         names = [f"{name}<br>95 %: {a:.2f} to {b:.2f} %" for name, a, b in ends]
     marker = {
@@ -136,93 +130,24 @@ def _plane(
         "hovertemplate": "%{text}<br>share: %{marker.color:.2f} %<extra></extra>",
         "marker": marker,
     }
-    return figure([trace], "latent 2", "latent 1", meta={"selects": True})
-
-
-def half_curves(table: pd.DataFrame, shapes: Shapes, box_angstrom: float) -> Figure:
-    """FSC of the halves for a few conformations, each beside its FSC with the mean."""
-    finest = (table["shell"] / box_angstrom).tolist()
-    columns = [name for name in table.columns if name != "shell"]
-    mean = torch.einsum("v,vzyx->zyx", shapes.shares, shapes.volumes)[None]
-    traces = []
-    for number, colour in zip(_picked(len(columns)), range(SHOWN), strict=False):
-        style = {"line": {"color": PALETTE[colour]}}
-        curve, name = table[columns[number]].tolist(), f"conformation {number + 1}"
-        traces.append(line(finest, curve, f"{name}: halves", **style))
-        if len(columns) != len(shapes.volumes):
-            continue
-        own = fsc(shapes.volumes[number][None], mean)[0].tolist()
-        places = [s / box_angstrom for s in range(len(own))]
-        style = {"line": {"color": PALETTE[colour], "dash": "dot"}}
-        traces.append(line(places, own, f"{name}: with the mean map", **style))
-    return _of_resolution(traces, len(finest), box_angstrom)
-
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
-
-
-def true_curves(scores: dict[str, Any]) -> Figure:
-    """FSC of a few true states with their best matches and with the true mean map."""
-    states = scores["own_frames"]["states"]
-    box_angstrom = scores["box"] * scores["voxel_size"]
-    traces = []
-    for number, colour in zip(_picked(len(states)), range(SHOWN), strict=False):
-        state = states[number]
-        name = ", ".join(f"{x:.3g}" for x in state["coordinate"])
-        kinds = {"best match": ("recovered", "solid"), "true mean": ("mean_map", "dot")}
-        for label, (key, dash) in kinds.items():
-            curve = state[key]["fsc"]
-            places = [s / box_angstrom for s in range(len(curve))]
-            style = {"color": PALETTE[colour], "dash": dash}
-            traces.append(line(places, curve, f"{name}: {label}", line=style))
-    return _of_resolution(traces, scores["box"] // 2 + 1, box_angstrom)
-
-
-def _of_resolution(traces: list[Figure], shells: int, box_angstrom: float) -> Figure:
-    """Draw FSC curves over 1/Å, labelled in Å."""
-    lines = [
-        {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": level,
-            "y1": level,
-            "line": {"dash": "dash", "width": 1, "color": "#888888"},
-        }
-        for level in (GOLD_STANDARD, 0.5)
-    ]
-    shown = {"range": [min(-0.05, *(min(t["y"]) for t in traces)), 1.05]}
-    return figure(
-        traces,
-        "resolution (Å)",
-        "FSC",
-        xaxis=_angstrom_ticks(shells, box_angstrom),
-        yaxis=shown,
-        shapes=lines,
-    )
-
-
-def _angstrom_ticks(shells: int, box_angstrom: float) -> Figure:
-    """Label an axis of 1/Å, over so many shells, in Å."""
-    step = max(1, shells // 8)
-    ticks = range(step, shells, step)
-    return {
-        "tickvals": [s / box_angstrom for s in ticks],
-        "ticktext": [f"{box_angstrom / s:.3g}" for s in ticks],
-    }
+    more = {"showlegend": False, "meta": {"selects": True}}
+    return figure([trace], "latent 2", "latent 1", **more)
 
 
 def likeness_of_pairs(shapes: Shapes) -> Figure:
     """FSCCC of all pairs, neighbours aligned (equation 7)."""
     matrix = fsccc(shapes.volumes)
+    numbers = list(range(1, len(matrix) + 1))
     trace = {
         "type": "heatmap",
+        "x": numbers,
+        "y": numbers,
         "z": _rounded(matrix, 3),
         "colorscale": "Viridis",
         "zmax": 1,
         "zmin": min(0.5, float(matrix.min())),
         "colorbar": {"title": {"text": "FSC area"}},
+        "hovertemplate": "%{x} with %{y}: %{z:.3f}<extra></extra>",
     }
     axis = {"constrain": "domain"}
     square = {"scaleanchor": "x", **axis}
@@ -264,24 +189,6 @@ def _mosaic(pictures: Tensor) -> Tensor:
     """(D, W) pictures side by side, with gaps of NaN."""
     padded = pad(pictures, (0, GAP), value=torch.nan)
     return torch.cat(list(padded), dim=1)
-
-
-def noise(likeness: Likeness) -> Figure:
-    """Power of simulated over that of real images, per shell and optics group."""
-    size = 2 * (likeness.power.shape[-1] - 1) * likeness.pixel_size
-    traces = []
-    for number, name in enumerate(likeness.groups):
-        real, own = likeness.power[:, number, 1:]
-        spread = likeness.error[:, number, 1:]
-        ratio = own / real
-        error = ratio * ((spread[0] / real) ** 2 + (spread[1] / own) ** 2) ** 0.5
-        places = [s / size for s in range(1, len(ratio) + 1)]
-        bars = {"type": "data", "array": error.tolist()}
-        label = name if len(likeness.groups) > 1 else "all images"
-        curve = line(places, ratio.tolist(), label, mode="lines+markers")
-        traces.append({**curve, "error_y": bars})
-    axis = _angstrom_ticks(likeness.power.shape[-1], size)
-    return figure(traces, "resolution (Å)", "power, simulated / real", xaxis=axis)
 
 
 def training(metrics: Sequence[dict[str, float]]) -> Figure:
@@ -345,11 +252,6 @@ def views(table: pd.DataFrame, column: str) -> Figure:
         "ticktext": [f"{t}°" for t in tilts],
     }
     return figure([trace], "rot (degrees)", "tilt", yaxis=axis)
-
-
-def _picked(count: int) -> list[int]:
-    """Take both ends and the middle."""
-    return sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
 
 
 def conformation_names(shapes: Shapes) -> list[str]:

@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 from multicryogan.report.contents import Contents
+from multicryogan.report.curves import power_ratios
 from multicryogan.report.states import shares
 
 Number = dict[str, str]
 WORDS = {2: "two", 3: "three", 4: "four"}
 FEW = 4  # states whose shares have room in a number
 VERDICTS = {"sound": "sound", "unsound": "not sound"}
+UNLIKE = 0.2  # of power: noise or signal of the simulated images is wrong
 
 
 def sentences(contents: Contents) -> list[str]:
@@ -41,36 +43,43 @@ def warnings(contents: Contents) -> list[str]:
     found += [one["text"] for one in compared if one["is_flagged"]]
     if contents.verdict.get("verdict") == "unsound":
         found.append(
-            "the result does not explain the images as well as it claims: it is "
-            "unfinished or in a false optimum; train longer or with another --seed"
+            "the result does not fit the images: it is unfinished or in a false "
+            "optimum; train longer or with another --seed"
         )
+    if contents.likeness is not None:
+        found += [
+            f"simulated images{of} have {ratio:.2f} times the power of real ones: "
+            "noise, contrast or optics are wrong"
+            for of, ratio in power_ratios(contents.likeness)
+            if abs(ratio - 1) > UNLIKE
+        ]
     return found
 
 
 def _shapes(contents: Contents) -> str:
-    shapes, verdict = contents.shapes, contents.verdict
-    count, dimensions = shapes.latents.shape
+    verdict, dimensions = contents.verdict, contents.shapes.latents.shape[1]
     if not verdict:
         return (
-            f"Whether the molecule moves was not judged; {count} conformations are "
-            "shown."
+            f"Whether the molecule moves was not judged; {len(contents.shapes.latents)}"
+            " conformations are shown."
         )
     if not verdict["moves"]:
         return (
             "One map explains the images as well as all conformations together: the "
             "molecule is rigid, or its motion was not found."
         )
-    states = _count_states(contents)
+    states = count_states(contents)
     if states > 1:
-        what = f"The molecule has {WORDS.get(states, states)} states"
+        what = f"the molecule has {WORDS.get(states, states)} states"
     elif dimensions > 1:
-        what = f"The molecule moves in {dimensions} ways at once"
+        what = f"the molecule moves in {dimensions} ways at once"
     else:
-        what = "The molecule moves continuously"
-    motion = verdict["motion"]
+        what = "the molecule moves continuously"
+    if verdict["verdict"] != "sound":
+        what = f"if the result can be believed, which it cannot yet, {what}"
     return (
-        f"{what}: {count} conformations explain an image better than one map by "
-        f"{motion['mean']:.1f} ± {motion['standard_error']:.1f} nats."
+        f"{what[0].upper()}{what[1:]}: all conformations together explain an image "
+        f"better than one map by {_score(verdict['motion'])} nats."
     )
 
 
@@ -83,8 +92,12 @@ def _resolution(contents: Contents) -> str:
         )
     if not told:
         return "The halves of the particles tell no resolution."
+    count = len(contents.refined["gold_standard_resolution_angstrom"])
+    of = ""
+    if len(told) < count:
+        of = f" in {len(told)} of {count} conformations, and in the others not at all"
     return (
-        f"Two halves of the particles, refined apart, agree to {_range(told)} Å; "
+        f"Two halves of the particles, refined apart, agree to {_range(told)} Å{of}; "
         f"nothing finer than {contents.refined['last_shell_angstrom']:.1f} Å was tried."
     )
 
@@ -93,35 +106,41 @@ def _confidence(contents: Contents) -> str:
     verdict = contents.verdict
     if not verdict:
         return "Whether it explains images that were held out was not judged."
+    if verdict["verdict"] != "sound":
+        faults = "; ".join(verdict.get("faults", []))
+        return f"The result does NOT fit: held-out {faults}."
     real, own = (verdict["whole"][kind] for kind in ("real", "simulated"))
-    how = "as well as" if verdict["verdict"] == "sound" else "NOT as well as"
     return (
-        f"Images that were held out are explained {how} the result claims: by "
-        f"{_score(real)} nats over noise alone, its own images by {_score(own)}."
+        "Images that were held out are explained as well as the result claims: by "
+        f"{_score(real)} nats over noise alone, images simulated from the result by "
+        f"{_score(own)}."
     )
 
 
 def _states(contents: Contents) -> Number:
     count, dimensions = contents.shapes.latents.shape
     along = "a line" if dimensions == 1 else f"{dimensions} latents"
-    states = _count_states(contents)
+    states = count_states(contents)
     if states > 1 and contents.verdict.get("moves"):
         return _number("States", str(states), f"of {count} conformations along {along}")
     return _number("Conformations", str(count), f"along {along}")
 
 
-def _count_states(contents: Contents) -> int:
+def count_states(contents: Contents) -> int:
     """Count clear states: of the landscape, or on both sides of a step."""
     if contents.states is not None:
         return len(contents.states)
-    return 1 if contents.shapes.step is None else 2
+    cut = contents.findings.get("cut", contents.shapes.step)
+    return 1 if cut is None else 2
 
 
 def _populations(contents: Contents) -> Number:
-    shapes, told = contents.shapes, contents.findings
+    told = contents.findings
     if not contents.verdict.get("moves"):
         return _number("Populations", "not told", "no motion is known")
-    if contents.states is not None and len(contents.states) > 1:
+    if count_states(contents) == 1:
+        return _number("Populations", "continuous", "see the landscape")
+    if contents.states is not None:
         texts = shares(contents.states.head(FEW))
         more = " / ..." if len(contents.states) > FEW else ""
         value = " / ".join(share for share, _ in texts) + more + " %"
@@ -131,34 +150,39 @@ def _populations(contents: Contents) -> Number:
         value = " / ".join(f"{100 * x:.1f}" for x in told["shares"]) + " %"
         ends = zip(told["low"], told["high"], strict=True)
         spans = " / ".join(f"{100 * low:.1f} to {100 * high:.1f}" for low, high in ends)
-        return _number("Populations", value, f"95 % interval {spans}")
-    if shapes.step is not None:
-        first = 100 * float(shapes.shares[: shapes.step + 1].sum())
-        value = f"{first:.0f} / {100 - first:.0f} %"
-        return _number("Populations", value, "assigned particles give intervals")
-    return _number("Populations", "continuous", "see the landscape")
+        where = f"to conformation {told['cut'] + 1}, and after it"
+        return _number("Populations", value, f"{where}; 95 % interval {spans}")
+    step = contents.shapes.step or 0
+    first = 100 * float(contents.shapes.shares[: step + 1].sum())
+    note = f"to conformation {step + 1}, and after it; assign gives intervals"
+    return _number("Populations", f"{first:.0f} / {100 - first:.0f} %", note)
 
 
 def _reached(contents: Contents) -> Number:
     told = _told(contents)
+    if not contents.refined:
+        return _number("Resolution", "not told", "`multicryogan refine` measures it")
     if not told:
-        note = "halves agree by their start" if contents.refined else "refine tells"
-        return _number("Resolution", "not told", note)
-    return _number("Resolution", f"{_range(told)} Å", "half-sets, FSC 0.143, in a mask")
+        return _number("Resolution", "not told", "the halves tell none")
+    note = "half-sets, FSC 0.143, in a mask"
+    if min(told) <= contents.refined["last_shell_angstrom"] + 1e-3:
+        note += "; nothing finer was tried"
+    return _number("Resolution", f"{_range(told)} Å", note)
 
 
 def _verdict(contents: Contents) -> Number:
     verdict = contents.verdict
     if not verdict:
-        return _number("Confidence", "not judged", "too few particles, or no defocus")
-    real = verdict["whole"]["real"]
-    note = f"held-out images: {_score(real)} nats over noise"
+        note = "too few particles, or their defocus is not known"
+        return _number("Confidence", "not judged", note)
+    note = f"held-out images, to {verdict['resolution_angstrom']:.0f} Å"
     return _number("Confidence", VERDICTS[verdict["verdict"]], note)
 
 
 def _warned(contents: Contents) -> Number:
     count = len(warnings(contents))
-    return _number("Warnings", str(count), "see below" if count else "nothing amiss")
+    amiss = "nothing amiss" if contents.verdict else "but held-out images did not judge"
+    return _number("Warnings", str(count), "see below" if count else amiss)
 
 
 def _told(contents: Contents) -> list[float]:

@@ -9,15 +9,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from multicryogan.errors import InputError
 from multicryogan.io import whole_file
-from multicryogan.report import figures, states
+from multicryogan.report import curves, figures, states
 from multicryogan.report.contents import Contents, gather
 from multicryogan.report.explorer import ENOUGH, pack
 from multicryogan.report.findings import numbers, sentences, warnings
 from multicryogan.tables import to_dict
 
 PAGE = "report.html"
+SUFFIXES = (".html", ".htm")
+GENERATOR = '<meta name="generator" content="multicryogan">'
+HEAD = 2_000  # bytes of a page that it stands in
 FIRST = "conformation_001"
+LEARNED = ("shift_sigma_angstrom", "contrast_spread")  # by refine
 MOST_DIMENSIONS = 2  # of a latent that is drawn
 SCRIPTS = ("surface.js", "theme.js", "explorer.js", "page.js")
 
@@ -52,12 +57,28 @@ def write_report(folders: list[Path], output: Path) -> Path:
         The file written.
 
     Raises:
-        InputError: See `gather`.
+        InputError: See `gather`; or the file is there and is no page of ours.
     """
+    _guard(output)
     text = render(gather(folders))
     with whole_file(output) as path:
         path.write_text(text, encoding="utf-8")
     return output
+
+
+def _guard(output: Path) -> None:
+    """Refuse to write over what is no page."""
+    if output.suffix.lower() not in SUFFIXES:
+        raise InputError(f"-o {output} is no name of a page; let it end in .html")
+    if not output.is_file():
+        return
+    with output.open("rb") as file:
+        head = file.read(HEAD)
+    if GENERATOR.encode() not in head:
+        raise InputError(
+            f"{output} is there and is no page of multicryogan; choose another name "
+            "with -o"
+        )
 
 
 def render(contents: Contents) -> str:
@@ -89,6 +110,7 @@ def render(contents: Contents) -> str:
         warnings=warnings(contents),
         sections=[_for_template(part) for part in parts],
         surface_note=_shown(explorer["variance_shown"]),
+        generator=Markup(GENERATOR),
         style=Markup(_asset("page.css")),
         scripts=[Markup(script) for script in scripts],
         data=Markup(as_script(data)),
@@ -140,20 +162,20 @@ def _landscape(contents: Contents) -> Section | None:
     count, dimensions = shapes.latents.shape
     if count < 2 or dimensions > MOST_DIMENSIONS:
         return None
-    if populations is not None and len(populations) != count:
-        populations = None  # of other conformations than those that are shown
     text = (
         "How many particles have which shape. A click selects the conformation in the "
         "surface above."
     )
     if dimensions == 1:
         text += (
-            " The way along the motion is how much the map has changed since the first "
-            "conformation; the density is the share of the particles over the way that "
-            "it stands for."
+            " Along the motion conformations stand as far apart as their maps differ, "
+            "and the density is the share of the particles over that distance."
         )
     if populations is None:
-        text += " Without assigned particles there are no intervals."
+        text += (
+            " The shares are the model's own: intervals need particles that `assign` "
+            "placed on these conformations."
+        )
         caption = "Density of the particles"
     else:
         caption = "Density of the particles, with 95 % intervals of the shares"
@@ -189,20 +211,21 @@ def _resolution(contents: Contents) -> Section | None:
         box_angstrom = contents.refined["last_shell_angstrom"] * last_shell
         text.append(
             "Two halves of the particles were refined apart. Where their maps agree "
-            "(FSC above 0.143, in a mask and corrected for it) is signal. Motion is "
-            "resolved where a conformation agrees with itself better than with the "
-            "mean map (dotted)."
+            "(FSC above 0.143, in a mask and corrected for it) is signal. Dotted: the "
+            "FSC of the conformation with the mean of all, of whole maps without a "
+            "mask; where it falls while the halves agree, motion is resolved."
         )
-        curves = figures.half_curves(contents.halves, contents.shapes, box_angstrom)
-        drawn.append(("FSC of the half maps, both ends and the middle", curves))
+        found = curves.half_curves(contents.halves, contents.shapes, box_angstrom)
+        drawn.append(("FSC of the half maps, both ends and the middle", found))
     if contents.scores:
         text.append(
-            "Of simulated particles the truth is known: true states beside their best "
-            "matches, and beside the mean of all true states (dotted), the best map "
-            "that a reconstruction without motion could reach."
+            "The particles are simulated, so the truth is known. Solid: the FSC of "
+            "true states with the conformations that match them best. Dotted: with the "
+            "mean of all true states, the best map that a reconstruction without "
+            "motion could reach."
         )
-        curves = figures.true_curves(contents.scores)
-        drawn.append(("FSC with the truth, each map in its own frame", curves))
+        found = curves.true_curves(contents.scores)
+        drawn.append(("FSC with the truth, each map in its own frame", found))
     if not drawn:
         return None
     return Section("resolution", "Resolution", "\n\n".join(text), tuple(drawn))
@@ -233,7 +256,7 @@ def _images(contents: Contents) -> Section | None:
     drawn = [("Real and simulated images on one grey scale", figures.images(found))]
     if found.groups:
         caption = "Power of simulated over real images, with standard errors"
-        drawn.append((caption, figures.noise(found)))
+        drawn.append((caption, curves.noise(found)))
     return Section("images", "Images and noise", text, tuple(drawn))
 
 
@@ -250,8 +273,8 @@ def _views(contents: Contents) -> Section | None:
         for column, caption in columns.items()
     ]
     text = (
-        "From where the molecule is seen, on a map that keeps areas. Views that few "
-        "particles show are less well resolved."
+        "From where the molecule is seen, on a map that keeps areas. Details across "
+        "directions that few particles are seen from are less well resolved."
     )
     return Section("views", "Directions of view", text, tuple(drawn))
 
@@ -270,25 +293,31 @@ def _dependence(contents: Contents) -> Section | None:
 
 
 def _course(contents: Contents) -> Section | None:
-    drawn = []
+    drawn, text = [], []
     if contents.metrics:
         caption = "Training: loss and margin of the discriminator"
         drawn.append((caption, figures.training(contents.metrics)))
+        text.append(
+            "A discriminator that cannot tell real from simulated images has a loss of "
+            "0.69 and a margin of 0; training mostly ends before that."
+        )
     if contents.quality:
         caption = "Training: log-likelihood of held-out images at low resolution"
         drawn.append((caption, figures.quality(contents.quality)))
+        text.append(
+            "Volumes that come to resemble the molecule explain images that were held "
+            "out better and better, over noise alone."
+        )
     if contents.refined.get("iterations"):
-        caption = "Refinement: log-likelihood of an image"
+        caption = "Refinement: log-likelihood of an image over noise alone, all shells"
         drawn.append((caption, figures.iterations(contents.refined["iterations"])))
+        text.append(
+            "Refinement ends when held-out images gain no more, or after as many "
+            "iterations as were allowed; with finer shells or poses the numbers jump."
+        )
     if not drawn:
         return None
-    text = (
-        "At the end the discriminator cannot tell real from simulated images: its loss "
-        "nears 0.69 and its margin 0. Volumes that come to resemble the molecule "
-        "explain images that were held out better and better, over noise alone. "
-        "Refinement ends when these gain no more."
-    )
-    return Section("course", "Course of the work", text, tuple(drawn))
+    return Section("course", "Course of the work", " ".join(text), tuple(drawn))
 
 
 def _origin(contents: Contents) -> Section:
@@ -297,10 +326,13 @@ def _origin(contents: Contents) -> Section:
     rows = []
     for folder, record in contents.about:
         keys = ("command", "started", "minutes", "peak_memory_gb", "threads", "machine")
-        versions = ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items())
+        known = record.get("versions")
+        known = known.items() if isinstance(known, dict) else ()
+        versions = ", ".join(f"{name} {value}" for name, value in known)
         rows.append([folder, *(str(record.get(key, "")) for key in keys), versions])
+    learned = LEARNED if contents.refined else ()
     settings = [
-        [f"{group}.{name}", str(value)]
+        [f"{group}.{name}" + (" (learned)" if name in learned else ""), str(value)]
         for group, values in to_dict(contents.config).items()
         if isinstance(values, dict)
         for name, value in values.items()

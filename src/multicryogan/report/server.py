@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from multicryogan.errors import InputError
-from multicryogan.report.contents import gather
+from multicryogan.report.contents import SCORES, gather
 from multicryogan.report.page import render
 
 LOOPBACK = "127.0.0.1"
@@ -66,7 +66,7 @@ class PageServer(ThreadingHTTPServer):
             state = frozenset(
                 (str(path), path.stat().st_mtime_ns)
                 for folder in self.folders
-                for path in folder.glob("*")
+                for path in (*folder.glob("*"), folder / SCORES)
                 if path.is_file()
             )
             if self._made is None or self._made[0] != state:

@@ -11,17 +11,18 @@ from multicryogan.io import whole_file
 from multicryogan.report.explorer import SUGGESTED, peak_of
 from multicryogan.report.plots import grey_range
 
-MOVIE = "motion.gif"
+MOVIE, SERIES = "motion.gif", "open.cxc"
 FRAME_MS = 120
 SIDE = 320  # pixels of the moving picture, at least
 PER_STEP = 4  # frames of the morph from one map to the next
 MOST_FRAMES = 200
 GLASS = "#6495ed80"  # cornflowerblue, half seen through
+EMPTY = "# For an empty session: models are numbered from 1. `close` empties it."
 LOOK = ("set bgColor white", "lighting soft", "view")
 
 
 def write_viewers(volumes: Tensor, folder: Path, *, has_atoms: bool = False) -> None:
-    """Write open.cxc, morph.cxc and motion.gif beside volume_000.mrc and so on.
+    """Write open.cxc, morph.cxc and motion.gif beside volume_001.mrc and so on.
 
     Args:
         volumes: (V, D, D, D), each laid on its neighbour.
@@ -29,7 +30,7 @@ def write_viewers(volumes: Tensor, folder: Path, *, has_atoms: bool = False) -> 
         has_atoms: Whether it holds atoms.cif, too: then atoms.cxc is written.
     """
     level = SUGGESTED * peak_of(volumes.mean(0))
-    scripts = {"open.cxc": series(level, len(volumes))}
+    scripts = {SERIES: series(level, len(volumes))}
     if len(volumes) > 1:
         scripts["morph.cxc"] = morph(level, len(volumes))
         write_movie(volumes, folder / MOVIE)
@@ -37,7 +38,7 @@ def write_viewers(volumes: Tensor, folder: Path, *, has_atoms: bool = False) -> 
         scripts["atoms.cxc"] = with_atoms(level, len(volumes))
     for name, lines in scripts.items():
         with whole_file(folder / name) as path:
-            path.write_text("\n".join(lines) + "\n")
+            path.write_text("\n".join((EMPTY, *lines)) + "\n")
 
 
 def series(level: float, count: int) -> list[str]:
@@ -49,7 +50,7 @@ def series(level: float, count: int) -> list[str]:
     """
     shown = f"volume #1 style surface step 1 level {level:.6g} color cornflowerblue"
     if count == 1:
-        return ["open volume_000.mrc", shown, *LOOK]
+        return ["open volume_001.mrc", shown, *LOOK]
     play = "vseries play #1 loop true direction oscillate maxFrameRate 8"
     return ["open volume_*.mrc vseries true", shown, *LOOK, play]
 
@@ -61,7 +62,7 @@ def with_atoms(level: float, count: int) -> list[str]:
     """
     shown = f"volume #1 style surface step 1 level {level:.6g} color {GLASS}"
     if count == 1:
-        return ["open volume_000.mrc", "open atoms.cif", shown, *LOOK]
+        return ["open volume_001.mrc", "open atoms.cif", shown, *LOOK]
     return [
         "open volume_*.mrc vseries true",
         "open atoms.cif coordsets true",
@@ -76,7 +77,7 @@ def morph(level: float, count: int) -> list[str]:
     """Commands that morph smoothly from map to map: volume morph."""
     frames = min(MOST_FRAMES, PER_STEP * (count - 1) + 1)
     return [
-        *(f"open volume_{number:03d}.mrc" for number in range(count)),
+        *(f"open volume_{number:03d}.mrc" for number in range(1, count + 1)),
         f"volume #1-{count} style surface step 1 level {level:.6g} color darkorange",
         *LOOK,
         f"volume morph #1-{count} frames {frames} playStep {1 / frames:.4g}",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
-from multicryogan.io import ParticleStack, whole_file
+from multicryogan.io import ParticleStack, one_writer, whole_file
 from multicryogan.tables import read_toml, to_dict, write_toml
 from multicryogan.training.build import check_config
 from multicryogan.training.distributed import join_team, leave_team
+from multicryogan.training.state import CHECKPOINTS
 from multicryogan.training.trainer import Preview, Trainer
 
 CONFIG, PARTICLES = "config.toml", "particles.txt"
@@ -58,15 +59,39 @@ def train(
                 f"{stack.field_angstrom:.0f} Å that all show, fewer than the working "
                 f"box {config.data.box}; give --data.box {least - least % 2}"
             )
-        if shard.rank == 0:
-            _claim(run, config, stack)
-        trainer = Trainer(
-            config, stack, sign, run, shard=shard, device=device, on_preview=on_preview
-        )
-        with _stopping_on_signals(trainer):
-            return trainer.train()
+        with _claimed(run, config, stack) if shard.rank == 0 else nullcontext():
+            trainer = Trainer(
+                config,
+                stack,
+                sign,
+                run,
+                shard=shard,
+                device=device,
+                on_preview=on_preview,
+            )
+            if shard.rank == 0 and trainer.progress >= 1:
+                print("it has had its images or its time; give more to go on")
+            with _stopping_on_signals(trainer):
+                return trainer.train()
     finally:
         leave_team()
+
+
+@contextmanager
+def _claimed(run: Path, config: RunConfig, stack: ParticleStack) -> Iterator[None]:
+    """Hold the run folder; one that is refused before it has begun goes again."""
+    is_new = not (run / CONFIG).is_file()
+    _claim(run, config, stack)
+    try:
+        with one_writer(run):
+            yield
+    except InputError:
+        if is_new and not (run / CHECKPOINTS).exists():
+            (run / CONFIG).unlink()
+            (run / PARTICLES).unlink()
+            with suppress(OSError):  # it was there before, or holds more
+                run.rmdir()
+        raise
 
 
 def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:

@@ -18,6 +18,7 @@ from multicryogan.priors import ViewLaw
 from multicryogan.tables import to_dict
 from multicryogan.training.build import build_generator
 
+CHECKPOINTS = "checkpoints"
 KEPT_CHECKPOINTS = 3
 SNAPSHOT = "snapshot.safetensors"
 VIEWS = "law.views"
@@ -34,7 +35,7 @@ def save_checkpoint(run: Path, state: dict[str, Any]) -> Path:
         InputError: The disk is full or the folder not writable; earlier checkpoints
             are as they were.
     """
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     path = folder / f"step_{state['step']:08d}.pt"
     temporary = path.with_suffix(".tmp")
     try:
@@ -61,7 +62,7 @@ def load_checkpoint(run: Path, device: str) -> dict[str, Any] | None:
     Raises:
         InputError: There are checkpoints, and none can be read.
     """
-    paths = sorted((run / "checkpoints").glob("step_*.pt"), reverse=True)
+    paths = sorted((run / CHECKPOINTS).glob("step_*.pt"), reverse=True)
     for path in paths:
         try:
             state: dict[str, Any] = torch.load(
@@ -74,7 +75,7 @@ def load_checkpoint(run: Path, device: str) -> dict[str, Any] | None:
         return state
     if paths:
         raise InputError(
-            f"no checkpoint in {run / 'checkpoints'} can be read; delete that folder "
+            f"no checkpoint in {run / CHECKPOINTS} can be read; delete that folder "
             "to begin again, or choose another one with -o"
         )
     return None
@@ -134,7 +135,8 @@ def load_snapshot(run: Path) -> tuple[Generator, RunConfig, float]:
 
     path = run / SNAPSHOT
     if not path.is_file():
-        raise InputError(f"no {SNAPSHOT} in {run}; give a run folder made by train")
+        what = f"no {SNAPSHOT} in {run}" if run.is_dir() else f"no folder {run}"
+        raise InputError(f"{what}; give a folder made by train or refine")
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}

@@ -192,8 +192,10 @@ def test_a_run_that_is_done_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None
     assert ending_of(monkeypatch, True) == 0
 
 
-def test_a_run_that_is_stopped_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ending_of(monkeypatch, False) == 0
+def test_a_run_that_is_stopped_is_not_taken_for_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ending_of(monkeypatch, False) == 130
 
 
 def test_a_run_that_broke_down_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_the_series_has_one_hand_and_says_so(
 ) -> None:
     maps = write(tmp_path, monkeypatch)
     assert "1 of 3 maps had the other hand than the first" in capsys.readouterr().out
-    last = torch.from_numpy(mrcfile.read(maps / "volume_002.mrc").copy())
+    last = torch.from_numpy(mrcfile.read(maps / "volume_003.mrc").copy())
     found = align(last, STATES[2])
     assert not found.is_mirrored
     assert found.correlation > 0.98
@@ -57,11 +57,11 @@ def test_each_map_stands_in_the_table_with_its_latent(
     lines = (maps / "latents.csv").read_text().splitlines()
     assert lines == [
         "map,latent_0",
-        "volume_000.mrc,0",
-        "volume_001.mrc,0.5",
-        "volume_002.mrc,1",
+        "volume_001.mrc,0",
+        "volume_002.mrc,0.5",
+        "volume_003.mrc,1",
     ]
-    with mrcfile.open(maps / "volume_000.mrc") as file:
+    with mrcfile.open(maps / "volume_001.mrc") as file:
         assert float(file.voxel_size.x) == 5.0
 
 
@@ -69,7 +69,7 @@ def test_a_refined_folder_gives_its_own_conformations(tmp_path: Path) -> None:
     folder = refined(tmp_path / "refined")
     assert volumes(folder, output=tmp_path / "maps") == 0
     names = sorted(path.name for path in (tmp_path / "maps").glob("*.mrc"))
-    assert names == [f"volume_{n:03d}.mrc" for n in range(CONFORMATIONS)]
+    assert names == [f"volume_{n:03d}.mrc" for n in range(1, CONFORMATIONS + 1)]
     others = {path.name for path in (tmp_path / "maps").iterdir()} - set(names)
     assert others == {"latents.csv", "open.cxc", "morph.cxc", "motion.gif"}
 

@@ -111,6 +111,17 @@ def test_the_images_needed_are_told_beside_those_there_are(tmp_path: Path) -> No
     assert "known poses" in text
 
 
+def test_symmetry_makes_fewer_images_do(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(60, 32, 32)).astype(np.float32)
+    stack = read_particles(write_particles(tmp_path, noise))
+    counts = []
+    for group in ("C1", "D2"):
+        text = fact(check_particles(stack, DataConfig(), group), "images needed")
+        counts.append(float(text.split(" for ")[0].split()[-1].replace(",", "")))
+    assert counts[0] / counts[1] == pytest.approx(4, rel=0.05)
+    assert "D2 symmetry" in text
+
+
 def test_too_few_images_even_with_known_poses_are_a_note(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(60, 32, 32)).astype(np.float32)
     notes = report_on(write_particles(tmp_path, noise)).notes

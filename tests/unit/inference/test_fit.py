@@ -231,6 +231,18 @@ def test_a_gap_counts_when_it_is_clear_and_large(
     assert claim.is_sound == is_sound
 
 
+def test_each_fault_is_named_with_its_numbers() -> None:
+    faint = Claim(Score(0.1, 0.1), Score(5.0, 0.1))
+    modest = replace(SOUND, simulated=Score(5.0, 0.3))
+    for claim, fault in ((LOUD, "less well"), (faint, "noise"), (modest, "far better")):
+        (line,) = Fit(claim, {}, Score(1.0, 0.1)).faults
+        assert fault in line
+        assert f"{claim.real.mean:.1f} +- " in line
+    (line,) = Fit(SOUND, {"a": SOUND, "b": LOUD}, Score(1.0, 0.1)).faults
+    assert "of optics group b" in line
+    assert Fit(SOUND, {"a": SOUND}, Score(1.0, 0.1)).faults == []
+
+
 def test_a_result_that_explains_nothing_is_unsound() -> None:
     nothing = Score(0.0, 0.0)
     assert not Claim(nothing, nothing).is_sound
@@ -246,7 +258,7 @@ def test_rounding_is_no_motion() -> None:
 
 def test_an_unsound_fit_names_the_cure() -> None:
     text = fit(LOUD).text()
-    assert "does NOT explain" in text
+    assert "does NOT fit" in text
     assert "train longer or with another --seed" in text
 
 
@@ -273,7 +285,10 @@ def test_the_motion_is_told(motion: float, words: str) -> None:
 def test_a_group_that_is_amiss_is_named() -> None:
     found = fit(SOUND, SOUND, LOUD)
     assert not found.is_sound
-    assert "of optics group b: held-out images 25.0" in found.text()
+    assert (
+        "of optics group b are explained less well than it claims (held-out images 25.0"
+        in found.text()
+    )
     assert "group a" not in found.text()
 
 

@@ -176,6 +176,20 @@ def test_a_latent_without_spread_depends_on_nothing() -> None:
     assert found.found[2].value == pytest.approx(1)
 
 
+def test_a_dependence_too_faint_to_matter_is_told_and_not_flagged() -> None:
+    """Means of posteriors crowd together where images tell little."""
+    count = 2_000
+    spread = defocus(0, count) - defocus(0, count).min()
+    spread = 1 + 0.5 * spread / spread.max()
+    latent = (even(0, count) - 0.5) * spread[:, None]
+    found = measure_leakage(latent, rotations(0, count), defocus(0, count), seed=0)
+    faint = [x for x in found.found if (x.of, x.on) == ("latent", "defocus")]
+    (one,) = [x for x in faint if x.measure == NEAR]
+    assert 0.9 < one.value < one.threshold
+    assert not one.is_flagged
+    assert "hardly more than by chance" in one.text
+
+
 def test_the_scale_of_a_dimension_plays_no_part() -> None:
     latent = torch.cat((even(), rotations()[:, 2, 2:].abs()), dim=1)
     found = measure_leakage(latent, rotations(), None, 0)

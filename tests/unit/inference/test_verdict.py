@@ -126,7 +126,8 @@ def test_the_verdict_holds_each_mean_with_its_error(
 ) -> None:
     judge_run(stopped, stack, 1)
     found = facts(stopped)
-    assert set(found) == {"verdict", "moves", "whole", "groups", "motion"}
+    wanted = {"verdict", "faults", "moves", "resolution_angstrom"}
+    assert set(found) == wanted | {"whole", "groups", "motion"}
     assert found["groups"] == {}
     for score in (*found["whole"].values(), found["motion"]):
         assert set(score) == {"mean", "standard_error"}
@@ -197,7 +198,7 @@ def test_false_conformations_are_unsound(
     stack: ParticleStack, tmp_path: Path, density: Tensor
 ) -> None:
     folder = refined(tmp_path, density.expand(2, -1, -1, -1), tiny_config())
-    assert "NOT explain the images" in judge_refined(folder, stack, 1)
+    assert "does NOT fit: images" in judge_refined(folder, stack, 1)
     assert facts(folder)["verdict"] == "unsound"
 
 

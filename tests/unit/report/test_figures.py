@@ -9,7 +9,7 @@ import torch
 
 from evaluation_phantoms import hinge
 from multicryogan.priors.views import CELLS, view_directions
-from multicryogan.report import figures
+from multicryogan.report import curves, figures
 from multicryogan.report.contents import Shapes, path_lengths
 from report_data import likeness
 
@@ -39,7 +39,8 @@ def test_where_steps_are_half_as_long_there_are_twice_as_many_particles() -> Non
 def test_assigned_particles_give_intervals() -> None:
     share = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
     table = pd.DataFrame({"share": share, "low": 0.5 * share, "high": 2 * share})
-    trace = figures.landscape(shapes([0, 3, 6, 9, 12]), table)["data"][0]
+    drawn = figures.landscape(shapes([0, 3, 6, 9, 12], share.tolist()), table)
+    trace = drawn["data"][0]
     y = np.array(trace["y"])
     assert y.argmax() == 2
     np.testing.assert_allclose(trace["error_y"]["array"], y, rtol=1e-4)
@@ -59,14 +60,15 @@ def test_what_is_next_to_empty_does_not_stretch_the_axis() -> None:
 
 
 def test_a_plane_tells_its_intervals() -> None:
-    plane = Shapes(torch.zeros(4, 4, 4, 4), 5.0, PLANE, torch.full((4,), 0.25), None)
     share = np.array([0.1, 0.2, 0.3, 0.4])
+    maps, weights = torch.zeros(4, 4, 4, 4), torch.tensor(share)
+    plane = Shapes(maps, 5.0, PLANE, weights, None)
     table = pd.DataFrame({"share": share, "low": 0.5 * share, "high": 2 * share})
     (trace,) = figures.landscape(plane, table)["data"]
     assert trace["marker"]["color"] == pytest.approx([10, 20, 30, 40])
     assert "5.00 to 20.00 %" in trace["text"][0]
     (trace,) = figures.landscape(plane, None)["data"]
-    assert trace["marker"]["color"] == pytest.approx([25] * 4)
+    assert "95 %" not in trace["text"][0]
 
 
 PLANE = torch.cartesian_prod(*[torch.tensor([0.25, 0.75])] * 2)
@@ -86,7 +88,7 @@ def test_the_way_grows_with_the_motion() -> None:
 
 
 def test_noise_that_is_twice_too_strong_has_a_ratio_of_two() -> None:
-    first, second = figures.noise(likeness())["data"]
+    first, second = curves.noise(likeness())["data"]
     np.testing.assert_allclose(first["y"], 1, rtol=1e-5)
     np.testing.assert_allclose(second["y"], 2, rtol=1e-5)
     wanted = 2 * math.hypot(0.02, 0.02)
@@ -114,10 +116,10 @@ def test_half_maps_are_drawn_beside_the_mean_map() -> None:
     found = shapes([0, 10, 20, 30, 40])
     names = [f"conformation_{n:03d}" for n in range(1, COUNT + 1)]
     table = pd.DataFrame({"shell": range(13), **{n: np.ones(13) for n in names}})
-    drawn = figures.half_curves(table, found, 24 * 5.0)
+    drawn = curves.half_curves(table, found, 24 * 5.0)
     assert [t["name"] for t in drawn["data"]][:2] == [
-        "conformation 1: halves",
-        "conformation 1: with the mean map",
+        "conformation 1",
+        "conformation 1, with the mean map",
     ]
     ends, middle = drawn["data"][1]["y"], drawn["data"][3]["y"]
     assert np.mean(ends[3:8]) < np.mean(middle[3:8])
@@ -131,3 +133,22 @@ def test_real_images_stand_above_simulated_ones() -> None:
     np.testing.assert_allclose(z[:box, :box], found.simulated[0], atol=0.006)
     np.testing.assert_allclose(z[-box:, :box], found.real[0], atol=0.006)
     assert np.isnan(z[:box, box]).all()
+
+
+def test_tips_of_curves_are_in_angstrom() -> None:
+    curve = curves.fsc_curve([0, 0.0125, 0.05], [1, 0.9, 0.5], "one", dash="dot")
+    assert curve["customdata"] == ["∞", "80", "20"]
+    assert curve["y"] == [1, 0.9, 0.5]
+    assert curve["dash"] == "dot"
+
+
+def test_names_of_groups_are_no_markup_of_plotly() -> None:
+    names = [trace["name"] for trace in curves.noise(likeness())["data"]]
+    assert names[0] == "first"
+    assert "<" not in names[1]
+    assert curves.power_ratios(likeness())[1][1] == pytest.approx(2)
+
+
+def test_pairs_are_numbered_from_one() -> None:
+    (trace,) = figures.likeness_of_pairs(shapes([0, 3, 6]))["data"]
+    assert trace["x"] == trace["y"] == [1, 2, 3]

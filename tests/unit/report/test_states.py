@@ -21,7 +21,7 @@ def contents(folder: Path, count: int) -> Contents:
 
 def test_states_are_counted_told_and_drawn(tmp_path: Path) -> None:
     found = contents(tmp_path, 2)
-    assert sentences(found)[0].startswith("The molecule has two states: 7 conform")
+    assert sentences(found)[0].startswith("The molecule has two states: all")
     counted, shared = numbers(found)[:2]
     assert (counted["label"], counted["value"]) == ("States", "2")
     assert shared["value"] == "66.7 / 33.3 %"

@@ -66,9 +66,10 @@ class Explorer {
     }
     byId("explorer").addEventListener("keydown", (event) => {
       const { key, target } = event;
-      if (key !== " " || (target !== this.place && target.type !== "range")) return;
+      const own = this.axes.find(({ input }) => input === target);
+      if (key !== " " || (target !== this.place && !own)) return;
       event.preventDefault(); // of scrolling the page
-      this.toggle(this.axes.find(({ input }) => input === target) ?? this.axes[0]);
+      this.toggle(own ?? this.axes[0]);
     });
     // A new surface would undo a turn under way: frames wait for its end.
     const hold = () => {
@@ -168,7 +169,7 @@ class Explorer {
       lighting: { ambient: 0.35, diffuse: 0.8, specular: 0.15, roughness: 0.6 },
       lightposition: LIGHT,
       colorbar: {
-        title: { text: "density less<br>that of the mean", font: { size: 12 } },
+        title: { text: "density minus<br>that of the mean", font: { size: 12 } },
         ...{ len: 0.8, thickness: 12, outlinewidth: 0 },
         ...(this.place.clientWidth < 560
           ? { orientation: "h", x: 0.5, xanchor: "center", y: 1, yanchor: "top" }
@@ -188,7 +189,7 @@ class Explorer {
       z: Array(3).fill(-this.radius),
       showlegend: false,
       ...{ text: ["", `${length} Å`, ""], textposition: "bottom center" },
-      ...{ textfont: { color: "#808080" }, line: { color: "#808080", width: 5 } },
+      ...{ textfont: { color: "#767676" }, line: { color: "#808080", width: 5 } },
     };
   }
 

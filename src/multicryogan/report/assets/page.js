@@ -11,35 +11,46 @@ function drawFigure(place) {
     const { data, layout } = content.figures[place.dataset.figure];
     const own = { ...layout, template: plotTemplate(), autosize: true };
     await Plotly.newPlot(place, data, own, CONFIG);
-    if (explorer && layout.meta?.selects) connect(place, data, layout.shapes ?? []);
+    if (explorer && layout.meta?.selects) await connect(place, data);
   });
 }
 
 /** Let a click on a point select its conformation; a ring marks the selected one. */
-function connect(place, traces, shapes) {
+function connect(place, traces) {
   place.on("plotly_click", ({ points }) => {
     const number = points[0].customdata;
     if (!Number.isInteger(number)) return;
     explorer.show(number);
     byId("explorer").scrollIntoView({ block: "nearest" });
   });
+  const last = traces.length; // of the ring, once it is added
   const mark = (number) => {
-    const marks = traces.flatMap((trace) => rings(trace, number));
-    return Plotly.relayout(place, { shapes: [...shapes, ...marks] });
+    const { x, y } = placeOf(traces, number);
+    return Plotly.restyle(place, { x: [[x, x]], y: [[y, y]] }, [last]);
   };
   explorer.listeners.push((number) => drawOrSay(place, () => mark(number)));
-  return mark(explorer.number);
+  return Plotly.addTraces(place, ring()).then(() => mark(explorer.number));
 }
 
-/** Shapes of a ring, black in white, around the point with this number, if any. */
-function rings({ x, y, customdata }, number) {
-  const place = (customdata ?? []).indexOf(number);
-  if (place < 0) return [];
-  return [["#ffffff", 5], ["#000000", 2]].map(([color, width]) => ({
-    ...{ type: "circle", xsizemode: "pixel", ysizemode: "pixel" },
-    line: { color, width },
-    ...{ xanchor: x[place], yanchor: y[place], x0: -8, x1: 8, y0: -8, y1: 8 },
-  }));
+/** Where the point with this number is drawn; nowhere if there is none. */
+function placeOf(traces, number) {
+  for (const { x, y, customdata } of traces) {
+    const place = (customdata ?? []).indexOf(number);
+    if (place >= 0) return { x: x[place], y: y[place] };
+  }
+  return { x: null, y: null };
+}
+
+/** Trace of a ring, black in white: two markers on one place. */
+function ring() {
+  return {
+    ...{ type: "scatter", mode: "markers", showlegend: false, hoverinfo: "skip" },
+    ...{ x: [null, null], y: [null, null] },
+    marker: {
+      ...{ symbol: "circle-open", size: 16, color: ["#ffffff", "#000000"] },
+      line: { width: [5, 2] },
+    },
+  };
 }
 
 /** Draw figures as they come near the window; resolves when the first are drawn. */
@@ -62,9 +73,11 @@ function watchFigures(places) {
 const places = Array.from(document.querySelectorAll("[data-figure]"));
 let explorer = null;
 try {
+  if (!hasWebGL()) throw new Error("this browser has no WebGL; all else is below");
   explorer = new Explorer(content.explorer);
 } catch (error) {
   sayFailed(byId("surface"), error);
+  document.querySelector(".controls").hidden = true;
 }
 
 /** Draw all figures, light and as wide as the paper, or as they were on the screen. */

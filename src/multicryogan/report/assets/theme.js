@@ -17,6 +17,12 @@ function byId(id) {
   return document.getElementById(id);
 }
 
+/** Whether this browser draws in three dimensions. */
+function hasWebGL() {
+  const canvas = document.createElement("canvas");
+  return Boolean(canvas.getContext("webgl2") ?? canvas.getContext("webgl"));
+}
+
 /** Run a step of drawing; if it fails, a line of text stands in its place. */
 async function drawOrSay(place, draw) {
   try {
@@ -59,7 +65,7 @@ function plotTemplate() {
       title: { automargin: true, font: { size: 15 } },
       ...{ xaxis: axis, yaxis: axis },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-      hoverlabel: { bgcolor: page, bordercolor: soft, font: { color: ink } },
+      hoverlabel: { namelength: -1, bgcolor: page, bordercolor: soft, font: { color: ink } },
       // A finger that scrolls the page must not zoom the figures it meets.
       dragmode: IS_TOUCH ? false : "zoom",
     },
