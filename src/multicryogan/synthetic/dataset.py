@@ -45,6 +45,7 @@ from multicryogan.synthetic.particle_file import (
 )
 from multicryogan.synthetic.render import noise_power, render_clean
 from multicryogan.synthetic.truth import truth_rows, write_truth
+from multicryogan.synthetic.unfinished import remove_abandoned, unfinished_folder
 
 CLEAN, TRUTH = "clean.tmp", "truth"
 
@@ -98,8 +99,9 @@ def simulate(
     share = config.molecule.domain.share
     law = Law(config.law, conformations.limits, base, share if share < 1 else None)
     threads = torch.get_num_threads()
-    temporary = output.absolute().with_name(f".{output.absolute().name}.{os.getpid()}")
+    temporary = unfinished_folder(output)
     try:
+        remove_abandoned(output)
         temporary.mkdir(parents=True)
         torch.set_num_threads(1)  # each block of images has a thread instead
         _write(temporary, config, conformations, law, threads, progress or _ignore)
@@ -189,15 +191,16 @@ def _store(
     counter: _Counter,
 ) -> float:
     """Write the clean images, raw float32, and return the variance of their pixels."""
-    with path.open("wb") as file:
-        file.truncate(images * box**2 * 4)
     total = total_squares = 0.0
-    for rows, block in blocks:
-        # Mapped for each block alone: the pages of a mapping count as memory in use.
-        np.memmap(path, np.float32, "r+", shape=(images, box, box))[rows] = block
-        total += block.sum(dtype=torch.float64).item()
-        total_squares += block.double().square().sum().item()
-        counter.add(len(rows))
+    # Written, not mapped: a write to a full disk is an error, a mapped page a SIGBUS.
+    with path.open("wb") as file:
+        for rows, block in blocks:
+            for row, image in zip(rows.tolist(), block.numpy(), strict=True):
+                file.seek(row * image.nbytes)
+                file.write(image.tobytes())
+            total += block.sum(dtype=torch.float64).item()
+            total_squares += block.double().square().sum().item()
+            counter.add(len(rows))
     count = images * box**2
     return total_squares / count - (total / count) ** 2
 

@@ -1,7 +1,10 @@
 """Synthetic data sets as folders."""
 
 import math
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -269,6 +272,39 @@ def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         simulate(replace(CONFIG, images=5), tmp_path / "set", progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multicryogan.synthetic.dataset.CLEAN", "/dev/full")
+    with pytest.raises(InputError, match="No space left on device; choose a folder"):
+        simulate(replace(CONFIG, images=5), tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    for process in (killed.pid, os.getpid()):  # a new container counts from 1 again
+        (tmp_path / f".set.{process}" / "truth").mkdir(parents=True)
+        (tmp_path / f".set.{process}" / "clean.tmp").write_bytes(b"half")
+    simulate(replace(CONFIG, images=5), tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_what_no_killed_process_left_is_kept(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    kept = {f".set.{os.getppid()}", ".set.20260131", ".set.old", ".other.1", ".set"}
+    for name in kept:
+        (tmp_path / name).mkdir()
+    mine = tmp_path / f".set.{killed.pid}"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("precious")
+    simulate(replace(CONFIG, images=5), tmp_path / "set")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, mine.name, "set"}
 
 
 def test_molecule_that_leaves_the_box_is_refused(tmp_path: Path) -> None:
