@@ -120,5 +120,6 @@ def _model(
 def _write(structure: gemmi.Structure, path: Path) -> None:
     structure.name = NAME
     structure.setup_entities()
-    with whole_file(path) as unfinished:
-        structure.make_mmcif_document().write_file(str(unfinished))
+    text = structure.make_mmcif_document().as_string()
+    with whole_file(path) as unfinished:  # gemmi's own writer is silent of a full disk
+        unfinished.write_text(text, encoding="utf-8")

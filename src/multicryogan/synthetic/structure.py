@@ -82,9 +82,13 @@ def open_structure(path: Path) -> gemmi.Structure:
         raise InputError(f"no structure file {path}; check the path")
     try:
         structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not a PDB or mmCIF file: {reason}") from None
+    except (RuntimeError, ValueError, OSError, IndexError) as error:
+        is_empty = isinstance(error, IndexError)  # gemmi asks for its first block
+        reason = "it is empty" if is_empty else " ".join(str(error).split())
+        raise InputError(
+            f"{path} is not a PDB or mmCIF file: {reason}; give another, or copy it "
+            "here again"
+        ) from None
     return _clean(structure)
 
 
@@ -133,7 +137,7 @@ def _fetch(pdb_id: str) -> gemmi.Structure:
             text = reply.read().decode()
         document = gemmi.cif.read_string(text)
         structure = gemmi.make_structure_from_block(document.sole_block())
-    except (URLError, OSError, ValueError, RuntimeError) as error:
+    except (URLError, OSError, ValueError, RuntimeError, IndexError) as error:
         raise InputError(
             f"cannot fetch PDB entry {pdb_id} from {url} ({error}); "
             "download the file by hand and give its path instead"

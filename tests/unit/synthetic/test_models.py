@@ -1,6 +1,7 @@
 """Atomic models of the true conformations, in the frame of the maps."""
 
 import dataclasses
+import resource
 from pathlib import Path
 
 import gemmi
@@ -109,3 +110,22 @@ def test_too_few_models_are_refused(data: Path, tmp_path: Path) -> None:
             models_path(data), np.array([3]), one, np.zeros((1, 3)), tmp_path / "x.cif"
         )
     assert not (tmp_path / "x.cif").exists()
+
+
+def test_models_for_which_there_is_no_room_are_an_error(
+    data: Path, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*x\.cif: File too large"):
+            place_models(
+                models_path(data),
+                np.array([0]),
+                np.eye(3)[None],
+                np.zeros((1, 3)),
+                tmp_path / "x.cif",
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

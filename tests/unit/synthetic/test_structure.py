@@ -104,6 +104,7 @@ def test_pdb_id_is_fetched_as_mmcif(
         ("empty.pdb", "", "no atoms"),
         ("text.pdb", "hello\n", "no atoms"),
         ("broken.cif", "loop_\n", "not a PDB or mmCIF file"),
+        ("empty.cif", "", "not a PDB or mmCIF file: it is empty; give another"),
         ("other.xyz", "1 2 3\n", "not a PDB or mmCIF file"),
     ],
 )
