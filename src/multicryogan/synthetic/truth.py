@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ ROWS, STATES, MEAN, CONFIG = "rows.npz", "states.csv", "mean.mrc", "config.toml"
 OPTICS = tuple(
     field.name for field in fields(CTFParams) if field.name not in ("scale", "group")
 )
+COORDINATE, MAPS, MAP_FILES = "coordinate_", "maps", "maps/*.mrc"
+ROUNDING = 1e-9  # of weights, whose sum is 1
 PRESENT = "present"  # unit of a coordinate that says whether the domain is there
 
 
@@ -75,10 +78,13 @@ def read_truth(folder: str | Path) -> Truth:
             f"{folder} holds no truth (no {ROWS} in it or in its truth folder); "
             "give a folder that `multicryogan simulate` wrote"
         )
-    rows = _read_rows(truth / ROWS)
     table = _read_states(truth / STATES)
-    volumes = [read_volume(truth / "maps" / name) for name in table["map"]]
-    names = [name for name in table.columns if name.startswith("coordinate_")]
+    names = [name for name in table.columns if name.startswith(COORDINATE)]
+    rows = _read_rows(truth / ROWS, len(names))
+    volumes = [read_volume(truth / MAPS / name) for name in table["map"]]
+    mean = read_volume(truth / MEAN)
+    if len({volume.values.shape for volume in (*volumes, mean)}) > 1:
+        raise InputError(f"{truth}: its maps have several sizes; simulate again")
     ones = np.ones(len(rows["state"]))  # version 0.1 had one group and no contrast
     return Truth(
         coordinates=torch.from_numpy(rows["coordinates"]).float(),
@@ -90,7 +96,7 @@ def read_truth(folder: str | Path) -> Truth:
         maps=torch.stack([volume.values for volume in volumes]),
         map_coordinates=torch.tensor(table[names].to_numpy(np.float32)),
         map_weights=torch.tensor(table["weight"].to_numpy(np.float32)),
-        mean=read_volume(truth / MEAN).values,
+        mean=mean.values,
         voxel_size=volumes[0].voxel_size,
         units=tuple(name.rsplit("_", 1)[1] for name in names),
         config=build(SimulationConfig, read_toml(truth / CONFIG)),
@@ -120,12 +126,12 @@ def write_truth(
     """
     geometry = Geometry.of(config)
     np.savez(folder / ROWS, **rows)  # type: ignore[arg-type]
-    (folder / "maps").mkdir()
+    (folder / MAPS).mkdir()
     mean = torch.zeros((config.box,) * 3)
     names = [f"state_{i:04d}.mrc" for i in range(len(law.states))]
     for name, state, weight in zip(names, law.states, law.weights, strict=True):
         density = true_map(conformations, state, geometry)
-        write_volume(folder / "maps" / name, density, config.pixel_size)
+        write_volume(folder / MAPS / name, density, config.pixel_size)
         mean = mean + float(weight) * density
     write_volume(folder / MEAN, mean, config.pixel_size)
     _write_states(folder / STATES, names, law, conformations.units)
@@ -164,23 +170,63 @@ def _write_states(
 
     table = pd.DataFrame({"map": names})
     for axis, unit in enumerate(units):
-        table[f"coordinate_{axis + 1}_{unit}"] = law.states[:, axis]
+        table[f"{COORDINATE}{axis + 1}_{unit}"] = law.states[:, axis]
     table["weight"] = law.weights
     table.to_csv(path, index=False)
 
 
 def _read_states(path: Path) -> pd.DataFrame:
+    """Read the table of maps; one that was cut, or is another's, is refused."""
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"map": str}, encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}; simulate again") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read: {reason}; simulate again") from None
+    problem = _problem_of(table, sorted(x.name for x in path.parent.glob(MAP_FILES)))
+    if problem:
+        raise InputError(f"{path} {problem}; simulate again")
+    return table
 
 
-def _read_rows(path: Path) -> dict[str, NDArray[np.generic]]:
+def _problem_of(table: pd.DataFrame, files: list[str]) -> str:
+    """Say what makes a table no table of these maps; empty: nothing."""
+    import pandas as pd
+
+    names = [name for name in table.columns if name.startswith(COORDINATE)]
+    if not names or not {"map", "weight"} <= set(table.columns):
+        return f"has no columns map, {COORDINATE}1_..., weight"
+    if sorted(table["map"].astype(str)) != files:
+        return f"lists {len(table)} maps, others than the {len(files)} beside it"
+    numbers = table[[*names, "weight"]].apply(pd.to_numeric, errors="coerce")
+    values = numbers.to_numpy(np.float64)
+    if not np.isfinite(values).all() or (values[:, -1] < 0).any():
+        return "holds coordinates or weights that are no numbers"
+    if abs(values[:, -1].sum() - 1) > ROUNDING:
+        return f"holds weights that sum to {values[:, -1].sum():.9f}, not 1"
+    return ""
+
+
+def _read_rows(path: Path, axes: int) -> dict[str, NDArray[np.generic]]:
+    """Read the arrays of N particles, whose conformations have some coordinates."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            rows = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read: {error}; simulate again") from None
+    shapes = {
+        "state": (),
+        "coordinates": (axes,),
+        "rotation": (3, 3),
+        "shift_angstrom": (2,),
+    }
+    count = np.size(rows.get("state", ()))
+    for name, shape in shapes.items():
+        values = rows.get(name, np.empty(0))
+        is_number = np.issubdtype(values.dtype, np.number)
+        if values.shape != (count, *shape) or not is_number:
+            raise InputError(
+                f"{path} has no {name} of {count} particles; simulate again"
+            )
+    return rows
