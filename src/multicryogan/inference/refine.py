@@ -240,12 +240,34 @@ def _read_checkpoint(
     stored = load_checkpoint(output, device)
     if stored is None:
         return None
-    facts = json.loads(stored["facts"]) if "facts" in stored else {}
+    facts = _facts_of(stored)
     if facts.get("made_for") != json.loads(json.dumps(made_for)):
         raise InputError(
             f"{output} holds work of another run, other settings or particles; give "
             "another -o, or those that it was begun with"
         )
+    try:
+        return _restored(stored, facts, tree, device), facts["start"], facts["scores"]
+    except KeyError as error:
+        raise InputError(
+            f"the checkpoint of {output} lacks {error}: another version of "
+            "multicryogan wrote it; give another -o"
+        ) from None
+
+
+def _facts_of(stored: dict[str, Any]) -> dict[str, Any]:
+    """Facts that a checkpoint of refinement holds; none of any other."""
+    try:
+        facts = json.loads(stored["facts"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _restored(
+    stored: dict[str, Any], facts: dict[str, Any], tree: PoseTree, device: str
+) -> State:
+    """Build the state that a checkpoint holds."""
     first, second = (
         Manifold(
             stored["latents"],
@@ -259,7 +281,7 @@ def _read_checkpoint(
         for basis in stored["basis"]
     )
     shifts = dataclasses.replace(tree.shifts, sigma_px=facts["shift_sigma_px"])
-    state = State(
+    return State(
         iteration=stored["step"],
         shell=stored["shell"],
         halves=(first, second),
@@ -268,4 +290,3 @@ def _read_checkpoint(
         tree=dataclasses.replace(tree, shifts=shifts),
         history=tuple(facts["history"]),
     )
-    return state, facts["start"], facts["scores"]

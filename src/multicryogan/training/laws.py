@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from multicryogan.config import RunConfig
+from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood import CLOSE, Examination, Manifold, PoseTree
 from multicryogan.likelihood.manifold import all_pairs
@@ -87,6 +89,21 @@ class Laws:
         square = 2 * images * imaging.shift_sigma_angstrom**2
         bright = images * torch.tensor([1, 1 + imaging.contrast_spread**2])
         return Laws(*start, counts, square, bright, images, group=group)
+
+    @staticmethod
+    def restored(values: dict[str, Any]) -> Laws:
+        """Take up what a checkpoint holds.
+
+        Raises:
+            InputError: It holds other laws than these.
+        """
+        try:
+            return Laws(**values)
+        except TypeError:
+            raise InputError(
+                "the checkpoint holds other laws: another version of multicryogan "
+                "wrote it; start anew with another -o"
+            ) from None
 
     @property
     def views(self) -> ViewLaw | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Collection
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -56,29 +57,41 @@ def save_checkpoint(run: Path, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(run: Path, device: str) -> dict[str, Any] | None:
+def load_checkpoint(
+    run: Path, device: str, keys: Collection[str] = ()
+) -> dict[str, Any] | None:
     """Read the newest checkpoint that is whole; None if there is none.
+
+    Args:
+        run: Run folder.
+        device: "cpu" or a CUDA device.
+        keys: What a checkpoint has beside its step; a file without them is none.
 
     Raises:
         InputError: There are checkpoints, and none can be read.
     """
     paths = sorted((run / CHECKPOINTS).glob("step_*.pt"), reverse=True)
     for path in paths:
-        try:
-            state: dict[str, Any] = torch.load(
-                path, map_location=device, weights_only=True
-            )
-        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "it is empty"
-            print(f"{path} cannot be read ({reason}); trying the one before")
-            continue
-        return state
+        state = _read(path, device)
+        if isinstance(state, dict) and {"step", *keys} <= set(state):
+            return state
+        print(f"{path} cannot be read as a checkpoint; trying the one before")
     if paths:
         raise InputError(
             f"no checkpoint in {run / CHECKPOINTS} can be read; delete that folder "
             "to begin again, or choose another one with -o"
         )
     return None
+
+
+def _read(path: Path, device: str) -> object:
+    """Read a file of torch that cannot run code; None if it is no such file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that torch then refuses
+            return torch.load(path, map_location=device, weights_only=True)
+    except Exception:  # what a damaged file makes torch raise is without end
+        return None
 
 
 def save_snapshot(

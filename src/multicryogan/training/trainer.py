@@ -41,6 +41,7 @@ from multicryogan.training.warm import known_start
 
 PREVIEW_VOLUMES = 3
 REMEDY = "earlier checkpoints are untouched, lower the learning rates and start again"
+KEYS = ("images_seen", "seconds", "stage", "laws")  # of a checkpoint, among others
 PREVIEW_BATCH = (4, 2)  # volumes and poses of the simulated images shown
 
 
@@ -86,15 +87,14 @@ class Trainer:
         self.is_stopping = False
         self.laws = Laws.begun(config, stack)
         self.prior = LatentPrior(config.latent.kind, config.latent.dimensions)
-        state = None if run is None else load_checkpoint(run, device)
+        state = None if run is None else load_checkpoint(run, device, KEYS)
         if state is None:
             self._start()
         else:
             self._resume(state)
         self.monitor: Monitor | None = None
         if run is not None and shard.rank == 0:
-            told = config.output.tensorboard
-            self.monitor = Monitor(run, self.step, has_events=told)
+            self.monitor = Monitor(run, self.step, has_events=config.output.tensorboard)
 
     @property
     def progress(self) -> float:
@@ -285,7 +285,7 @@ class Trainer:
 
     def _resume(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written."""
-        self.laws = Laws(**state["laws"])
+        self.laws = Laws.restored(state["laws"])
         self._open_stage(state["stage"])
         generator = build_generator(self.config, self.stage.box)
         opponent = build_discriminator(self.config, self.stage.box, self.device)

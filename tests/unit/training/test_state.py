@@ -2,6 +2,8 @@
 
 import errno
 import os
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +77,41 @@ def test_no_readable_checkpoint_is_an_error_and_not_a_new_start(tmp_path: Path) 
     save_checkpoint(tmp_path, state(1)).write_bytes(b"x")
     with pytest.raises(InputError, match=r"no checkpoint in .* can be read; delete"):
         load_checkpoint(tmp_path, "cpu")
+
+
+FOREIGN = {
+    "text": b"hello\n" * 9,
+    "a table": b"1,2\n3,4\n",
+    "a pickle": pickle.dumps({"step": 20, "laws": {}}, protocol=4),
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_file_of_another_kind_is_no_checkpoint(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path, state(1))
+    save_checkpoint(tmp_path, state(2)).write_bytes(FOREIGN[content])
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert newest(tmp_path) == 1
+    assert warned == []
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.endswith(
+        "2.pt cannot be read as a checkpoint; trying the one before\n"
+    )
+
+
+@pytest.mark.parametrize("found", [[1, 2], {"step": 20}, {"weights": 1}, 7])
+def test_what_lacks_the_keys_of_a_checkpoint_is_none(
+    tmp_path: Path, found: object
+) -> None:
+    save_checkpoint(tmp_path, state(1))
+    torch.save(found, tmp_path / "checkpoints" / "step_00000020.pt")
+    loaded = load_checkpoint(tmp_path, "cpu", ("weights",))
+    assert loaded is not None
+    assert loaded["step"] == 1
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:

@@ -222,6 +222,28 @@ def test_a_checkpoint_of_another_version_is_refused(
         make_trainer(stack, tmp_path)
 
 
+def test_a_checkpoint_of_a_stranger_is_refused(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    save_checkpoint(tmp_path, {"step": 20})
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; delete"):
+        make_trainer(stack, tmp_path)
+
+
+def test_a_checkpoint_of_other_laws_is_refused(
+    tmp_path: Path, stack: ParticleStack
+) -> None:
+    trainer = make_trainer(stack, tmp_path)
+    stop_after(trainer, 1)
+    trainer.train()
+    state = load_checkpoint(tmp_path, "cpu")
+    assert state is not None
+    state["laws"]["tilt"] = 1.0
+    save_checkpoint(tmp_path, state)
+    with pytest.raises(InputError, match=r"holds other laws.* start anew"):
+        make_trainer(stack, tmp_path)
+
+
 def test_work_after_the_last_checkpoint_is_done_again(
     tmp_path: Path, stack: ParticleStack, whole: Trainer
 ) -> None:
