@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from multicryogan import __version__
+from multicryogan.cli import options
 from multicryogan.cli.assign import assign
 from multicryogan.cli.check import check
 from multicryogan.cli.compare import compare
@@ -128,5 +129,5 @@ def _one_line(error: cyclopts.CycloptsError) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"multicryogan: {message}", file=sys.stderr)
+    print(f"multicryogan: {options.printable(message)}", file=sys.stderr)
     return USER_MISTAKE

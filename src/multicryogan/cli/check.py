@@ -194,7 +194,7 @@ def print_report(report: Report) -> None:
     page.add_column(min_width=LABEL_WIDTH)
     page.add_column(overflow="fold")
     for label, text in report.facts:
-        page.add_row(Text(label, style="bold"), Text(_printable(text)))
+        page.add_row(Text(label, style="bold"), Text(options.printable(text)))
     console.print(page)
     for heading, lines, style in (
         ("Worth knowing", report.notes, "yellow"),
@@ -203,11 +203,6 @@ def print_report(report: Report) -> None:
         if lines:
             console.print(Text(f"\n{heading}", style=f"bold {style}"))
         for line in lines:
-            console.print(Text(f"- {_printable(line)}"), soft_wrap=True)
+            console.print(Text(f"- {options.printable(line)}"), soft_wrap=True)
     verdict = "Do not train yet." if report.problems else "Ready to train."
     console.print(Text(f"\n{verdict}", style="bold"))
-
-
-def _printable(text: str) -> str:
-    """Replace control characters, which could steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -74,6 +74,11 @@ def with_whole_paths(run: RunConfig) -> RunConfig:
     return replace(run, imaging=replace(run.imaging, background=str(path)))
 
 
+def printable(text: str) -> str:
+    """Replace control characters, which could steer the terminal or break a line."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def contrast_sign(
     stack: ParticleStack, setting: Literal["auto", "white", "dark"]
 ) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from multicryogan.training.state import CHECKPOINTS
 from multicryogan.training.trainer import Preview, Trainer
 
 CONFIG, PARTICLES = "config.toml", "particles.txt"
+PATHS = ("utf-8", "surrogateescape")  # a path may be any bytes
 # What may differ when a run goes on: how long and how it is watched, not what.
 FREE = {("train", "images"), ("train", "time_limit"), ("output", "tensorboard")}
 
@@ -97,7 +98,7 @@ def _claimed(run: Path, config: RunConfig, stack: ParticleStack) -> Iterator[Non
 def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:
     """Make the run folder, or check that it holds this run."""
     path, source = run / CONFIG, run / PARTICLES
-    particles = f"{stack.path.resolve()}\n{len(stack)}\n"
+    particles = f"{stack.path.resolve()}\n{len(stack)}\n".encode(*PATHS)
     try:
         if path.is_file():
             _check_same(run_config(read_toml(path)), config, run)
@@ -115,19 +116,30 @@ def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:
     with whole_file(path) as temporary:
         write_toml(temporary, config)
     with whole_file(source) as temporary:
-        temporary.write_text(particles)
+        temporary.write_bytes(particles)
 
 
-def _check_particles(source: Path, now: str) -> None:
+def _check_particles(source: Path, now: bytes) -> None:
     """Refuse to go on with other particles."""
-    before = source.read_text() if source.is_file() else now
-    if before != now:
-        (old, old_count), (new, new_count) = before.splitlines(), now.splitlines()
+    before = source.read_bytes() if source.is_file() else now
+    if before == now:
+        return
+    # The path comes first, and may hold line breaks itself.
+    (old, _, old_count), (new, _, new_count) = (
+        text.decode(*PATHS).removesuffix("\n").rpartition("\n")
+        for text in (before, now)
+    )
+    if not old or not old_count.isdecimal() or not before.endswith(b"\n"):
         raise InputError(
-            f"{source.parent} was started with {old} ({old_count} particles), now "
-            f"{new} ({new_count}); choose another folder with -o, or delete {source} "
-            "if the file has only moved"
+            f"{source} is damaged and does not say what {source.parent} was started "
+            "with; delete it if these are the particles, or choose another folder "
+            "with -o"
         )
+    raise InputError(
+        f"{source.parent} was started with {old} ({old_count} particles), now "
+        f"{new} ({new_count}); choose another folder with -o, or delete {source} "
+        "if the file has only moved"
+    )
 
 
 def _check_same(before: RunConfig, now: RunConfig, run: Path) -> None:

@@ -209,6 +209,14 @@ def test_a_mistake_ends_with_2_and_its_message_alone(
     assert capsys.readouterr().err == "multicryogan: no such thing; give another\n"
 
 
+def test_a_mistake_is_one_line_whatever_a_file_is_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistake = InputError("no two\nlines\x1b\udcff; give another")
+    assert ending_of(monkeypatch, mistake) == 2
+    assert capsys.readouterr().err == "multicryogan: no two?lines??; give another\n"
+
+
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ending_of(monkeypatch, KeyboardInterrupt()) == 130
 

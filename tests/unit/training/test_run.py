@@ -1,5 +1,7 @@
 """A run folder belongs to one run."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,40 @@ def test_other_settings_are_refused_with_their_key(
 def test_other_particles_are_refused(done: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"was started with .* \(96 particles\), now"):
         train(tiny_config(SHORT), tiny_stack(tmp_path, 40), 1, done)
+
+
+@pytest.mark.parametrize("kept", [0, 5, -1, -2])
+def test_a_damaged_note_of_the_particles_is_told(
+    done: Path, stack: ParticleStack, tmp_path: Path, kept: int
+) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
+    whole = (run / "particles.txt").read_bytes()
+    (run / "particles.txt").write_bytes(whole[:kept])
+    with pytest.raises(InputError, match=r"particles\.txt is damaged .*; delete it if"):
+        train(tiny_config(SHORT), stack, 1, run)
+
+
+def test_a_note_that_is_not_text_is_told(
+    done: Path, stack: ParticleStack, tmp_path: Path
+) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
+    (run / "particles.txt").write_bytes(b"\xff\xfe\x00\n\x80")
+    with pytest.raises(InputError, match=r"particles\.txt is damaged"):
+        train(tiny_config(SHORT), stack, 1, run)
+
+
+@pytest.mark.parametrize("name", [b"two\nlines", b"caf\xe9", "Ångström".encode()])
+def test_particles_may_lie_in_any_folder(
+    done: Path, stack: ParticleStack, tmp_path: Path, name: bytes
+) -> None:
+    run, odd = shutil.copytree(done, tmp_path / "run"), tmp_path / os.fsdecode(name)
+    (run / "particles.txt").unlink()
+    odd.mkdir()
+    own = tiny_stack(odd)
+    assert train(tiny_config(SHORT), own, 1, run)
+    assert train(tiny_config(SHORT), own, 1, run)
+    with pytest.raises(InputError, match=r"(?s)started with .* \(96 particles\), now"):
+        train(tiny_config(SHORT), stack, 1, run)
 
 
 def test_a_refused_run_is_left_as_it_was(done: Path, stack: ParticleStack) -> None:
