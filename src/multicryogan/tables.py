@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -52,6 +54,33 @@ def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401
         return {name: value for name, value in pairs if value is not None}
 
     return dataclasses.asdict(config, dict_factory=given)
+
+
+def check_finite(config: Any, but: Collection[str] = ()) -> None:  # noqa: ANN401
+    """Refuse a config in which a number is infinite, or none at all.
+
+    Args:
+        config: A config dataclass.
+        but: Names of fields that may be infinite.
+
+    Raises:
+        InputError: Of the first such number, with its name.
+    """
+    for name, value in _floats(to_dict(config)):
+        if not math.isfinite(value) and name not in but:
+            raise InputError(f"{name} is {value}; give a finite number")
+
+
+def _floats(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401
+    """Yield every float of nested tables and lists with its name."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _floats(below, f"{name}.{key}" if name else key)
+    elif isinstance(value, list | tuple):
+        for i, below in enumerate(value):
+            yield from _floats(below, f"{name}[{i}]")
+    elif isinstance(value, float):
+        yield name, value
 
 
 def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:

@@ -197,7 +197,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     ),
     "latent without dimensions": (
         with_options("--latent.kind", "uniform", "--latent.dimensions", "0"),
-        ("latent.dimensions", "1 or more"),
+        ("latent.dimensions", "between 1 and 4"),
     ),
     "unknown symmetry": (
         with_options("--generator.symmetry", "I1"),

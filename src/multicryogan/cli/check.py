@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,10 @@ def check(
     del config  # its values are in `run` already
     from multicryogan.training.build import check_config
 
+    if not 0 <= trial_seconds < inf:
+        raise InputError(
+            f"--trial-seconds is {trial_seconds:g}; give 0 (do not try) or more"
+        )
     check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)

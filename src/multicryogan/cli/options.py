@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from multicryogan.config import RunConfig
     from multicryogan.io import ParticleStack
 
+MOST_THREADS = 1024
+
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     Parameter(help="Where to compute; auto takes a GPU when there is one."),
@@ -95,8 +97,10 @@ def set_up_torch(device: str, threads: int) -> str:
     """Set threads and memory behaviour; return the device to use."""
     import torch
 
-    if threads < 0:
-        raise InputError(f"--threads is {threads}; give 0 (all cores) or more")
+    if not 0 <= threads <= MOST_THREADS:
+        raise InputError(
+            f"--threads is {threads}; give 0 (all cores) or up to {MOST_THREADS}"
+        )
     if threads > 0:
         torch.set_num_threads(threads)
     has_cuda = torch.cuda.is_available()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +49,7 @@ def train(
     try:
         is_done = run_training(run, stack, output, where)
     except TrainingError as error:
-        print(f"multicryogan: {error}")
+        print(f"multicryogan: {error}", file=sys.stderr)
         return 1
     return 0 if is_done else STOPPED
 

@@ -102,6 +102,7 @@ def _conformations(
     import torch
 
     from multicryogan.inference import MANIFOLD, load_manifold
+    from multicryogan.inference.assignment import MOST
     from multicryogan.training import load_snapshot
 
     if (run / MANIFOLD).is_file():
@@ -114,8 +115,8 @@ def _conformations(
         return manifold.volumes, manifold.latents, config, voxel_size
     generator, config, voxel_size = load_snapshot(run)
     number = CONFORMATIONS if count is None else count
-    if number < 1:
-        raise InputError(f"--count is {number}; give 1 or more")
+    if not 1 <= number <= MOST:
+        raise InputError(f"--count is {number}; give 1 to {MOST}")
     points = _points(config, number, latents)
     with torch.no_grad():
         maps = torch.cat([generator(point[None]) for point in points])

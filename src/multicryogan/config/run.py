@@ -34,7 +34,7 @@ class LatentConfig:
     kind: Literal["segment", "uniform", "gaussian"] = "segment"
     """segment: alpha ~ U(0, 1); uniform: a box of n dimensions; gaussian: normal."""
     dimensions: int = 1
-    """Number of latent dimensions (a segment has one)."""
+    """Number of latent dimensions, 4 at most (a segment has one)."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from multicryogan.report.page import render
 
 LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost")
+LAST_PORT = 65_535
 TOKEN_BYTES = 24
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
@@ -43,8 +44,10 @@ class PageServer(ThreadingHTTPServer):
         """Listen on the loopback interface; port 0: any that is free.
 
         Raises:
-            InputError: The port is taken.
+            InputError: The port is taken, or there is none of that number.
         """
+        if not 0 <= port <= LAST_PORT:
+            raise InputError(f"--port is {port}; give 0 (any) to {LAST_PORT}")
         self.folders, self.token = folders, secrets.token_urlsafe(TOKEN_BYTES)
         self._lock = threading.Lock()
         self._made: tuple[frozenset[tuple[str, int]], str] | None = None

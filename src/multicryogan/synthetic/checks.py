@@ -5,6 +5,7 @@ from __future__ import annotations
 from multicryogan.config import OpticsConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.synthetic.groups import as_one_group
+from multicryogan.tables import check_finite
 
 Conditions = tuple[tuple[str, object, bool, str], ...]
 
@@ -15,6 +16,7 @@ def check_simulation(config: SimulationConfig) -> None:
     Raises:
         InputError: The first setting that is out of range, with its value.
     """
+    check_finite(config, but=("snr_db",))  # infinite: without noise
     _check(_of_all(config))
     _check((*_of_images(config), *_of_optics(config.optics)))
     for i, group in enumerate(config.groups):

@@ -25,16 +25,18 @@ from multicryogan.networks import (
 from multicryogan.networks.blocks import gaussian_blob
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group
-from multicryogan.tables import to_dict
+from multicryogan.tables import check_finite, to_dict
 
 COUNT, AMOUNT, SHARE = (1, inf), (0, inf), (0, 1)
 DECAY = (0, nextafter(1, 0))  # forgets at last
 BOUNDS: dict[str, tuple[float, float]] = {
     "data.background_radius": (0.1, 1.4),  # the corners are at the root of two
-    "latent.dimensions": COUNT,
+    "data.window_edge_px": AMOUNT,
+    "latent.dimensions": (1, 4),  # 5 cells along each: 625 have views of their own
     "generator.components": COUNT,
     "generator.hidden": COUNT,
     "generator.channels": COUNT,
+    "generator.endpoint_range": AMOUNT,
     "discriminator.templates": COUNT,
     "discriminator.channels": COUNT,
     "discriminator.hidden": COUNT,
@@ -45,6 +47,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.volumes_per_batch": COUNT,
     "train.poses_per_volume": COUNT,
     "train.discriminator_steps": COUNT,
+    "train.discriminator_warmup": AMOUNT,
     "train.penalty_weight": AMOUNT,
     "train.generator_rate": AMOUNT,
     "train.network_rate": AMOUNT,
@@ -52,10 +55,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.beta1": DECAY,
     "train.beta2": DECAY,
     "train.average_decay": DECAY,
+    "train.rate_decay_start": SHARE,
     "train.rate_decay_factor": SHARE,
     "train.coarse_share": SHARE,
+    "train.start_shell": AMOUNT,
+    "train.low_pass_share": SHARE,
     "train.motion_start": SHARE,
     "train.motion_full": SHARE,
+    "output.checkpoint_minutes": AMOUNT,
+    "output.preview_minutes": AMOUNT,
     "output.log_steps": COUNT,
 }
 COMPONENT_START = 0.1  # first size of the motion, as a share of the mean
@@ -128,6 +136,7 @@ def check_config(config: RunConfig, processes: int) -> None:
     Raises:
         InputError: With both settings and the cure.
     """
+    check_finite(config)
     _check_bounds(config)
     point_group(config.generator.symmetry)  # refuses what is none
     train, box = config.train, config.data.box

@@ -198,8 +198,28 @@ def test_a_run_that_is_stopped_is_not_taken_for_done(
     assert ending_of(monkeypatch, False) == 130
 
 
-def test_a_run_that_broke_down_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_broke_down_ends_with_1_and_says_so_as_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ending_of(monkeypatch, TrainingError("not finite")) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "multicryogan: not finite\n")
+
+
+@pytest.mark.parametrize("threads", ["-2", "1025", "2147483648"])
+def test_threads_are_a_number_that_a_machine_may_have(
+    trained: list[RunConfig], capsys: pytest.CaptureFixture[str], threads: str
+) -> None:
+    assert status(*TRAIN, "--threads", threads) == 2
+    message = f"--threads is {threads}; give 0 (all cores) or up to 1024"
+    assert capsys.readouterr().err == f"multicryogan: {message}\n"
+    assert trained == []
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf"])
+def test_a_trial_takes_a_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("check", "no.star", f"--trial-seconds={seconds}") == 2
+    assert f"--trial-seconds is {seconds}; give 0" in capsys.readouterr().err
 
 
 def test_a_mistake_ends_with_2_and_its_message_alone(

@@ -65,6 +65,17 @@ def test_each_map_stands_in_the_table_with_its_latent(
         assert float(file.voxel_size.x) == 5.0
 
 
+@pytest.mark.parametrize("count", [0, 401, 9_999_999_999])
+def test_as_many_maps_as_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    found = (Turning(), RunConfig(), 5.0)
+    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    with pytest.raises(InputError, match=f"--count is {count}; give 1 to 400"):
+        volumes(tmp_path / "run", output=tmp_path / "maps", count=count)
+    assert not (tmp_path / "maps").exists()
+
+
 def test_a_refined_folder_gives_its_own_conformations(tmp_path: Path) -> None:
     folder = refined(tmp_path / "refined")
     assert volumes(folder, output=tmp_path / "maps") == 0

@@ -76,6 +76,12 @@ def test_other_servers_have_other_tokens(folder: Path) -> None:
             PageServer([folder], one.server_port)
 
 
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_is_none_is_refused(folder: Path, port: int) -> None:
+    with pytest.raises(InputError, match=rf"--port is {port}; give 0 \(any\) to 65535"):
+        PageServer([folder], port)
+
+
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
         watch([tmp_path / "none"])

@@ -15,6 +15,7 @@ import tomli_w
 import torch
 
 from multicryogan.config import (
+    GroupConfig,
     LawConfig,
     MoleculeConfig,
     MotionConfig,
@@ -318,6 +319,14 @@ def test_molecule_that_leaves_the_box_is_refused(tmp_path: Path) -> None:
     [
         ({"images": 0}, "images is 0; expected at least 1"),
         ({"box": 4}, "box is 4"),
+        ({"pixel_size": math.inf}, "pixel_size is inf; give a finite number"),
+        ({"optics": OpticsConfig(cs_mm=math.inf)}, "optics.cs_mm is inf; give a fini"),
+        (
+            {"optics": OpticsConfig(defocus_um=(1.0, math.nan))},
+            r"defocus_um\[1\] is nan",
+        ),
+        ({"groups": (GroupConfig(cs_mm=math.nan),)}, r"groups\[0\]\.cs_mm is nan"),
+        ({"law": LawConfig(coordinates=(0.0, math.nan))}, r"law\.coordinates\[1\]"),
         ({"pixel_size": 0.0}, "pixel_size is 0.0"),
         ({"resolution": -1.0}, "resolution is -1.0"),
         ({"snr_db": math.nan}, "snr_db is nan"),
