@@ -222,6 +222,19 @@ def test_nothing_that_a_user_opens_can_run_code(path: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_text_is_utf_8_whatever_the_locale(path: Path) -> None:
+    wrong = [
+        f"line {call.lineno}: {called}"
+        for call, called in calls(tree_of(path))
+        if called.rpartition(".")[2] in ("open", "read_text", "write_text", "loadtxt")
+        and called != "mrcfile.open"
+        and '"utf-8' not in ast.unparse(call).replace("'", '"')
+        and "b" not in (keyword(call, "mode") or "".join(map(ast.unparse, call.args)))
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "path", [p for p in MODULES if name_of(p) != SEEDED], ids=name_of
 )

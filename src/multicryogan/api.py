@@ -133,7 +133,9 @@ class Run:
         images better than one map, and the rest nats an image.
         """
         path = self.folder / VERDICT
-        found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        found: dict[str, Any] = (
+            json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        )
         return found
 
     def _volume_at(self, place: Array) -> Array:

@@ -30,7 +30,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no config file {path}; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -41,7 +41,7 @@ def write_toml(path: Path, config: Any) -> None:  # noqa: ANN401
     """Write a config dataclass with every value it was resolved to."""
     import tomli_w
 
-    path.write_text(tomli_w.dumps(to_dict(config)))
+    path.write_text(tomli_w.dumps(to_dict(config)), encoding="utf-8")
 
 
 def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -1,5 +1,8 @@
 """Configuration: defaults, presets, files and typing errors."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +172,21 @@ def test_every_field_is_plain_so_that_a_file_can_hold_it() -> None:
 
     assert is_plain(to_dict(RunConfig()))
     assert is_plain(to_dict(SimulationConfig()))
+
+
+def test_a_file_is_utf_8_in_any_locale(tmp_path: Path) -> None:
+    """Python has UTF-8 in the C locale of itself, unless it is told not to."""
+    (tmp_path / "a.toml").write_bytes('name = "Ångström"\n'.encode())
+    program = f"""if True:
+        from dataclasses import dataclass
+        from pathlib import Path
+        from multicryogan.tables import read_toml, write_toml
+        @dataclass
+        class Named:
+            name: str
+        folder = Path({str(tmp_path)!r})
+        write_toml(folder / "b.toml", Named(**read_toml(folder / "a.toml")))
+        """
+    bare = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program], env=bare, check=True)
+    assert (tmp_path / "b.toml").read_bytes() == (tmp_path / "a.toml").read_bytes()

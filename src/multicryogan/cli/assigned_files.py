@@ -191,7 +191,9 @@ def write_populations(found: Assignment, export: Export, output: Path) -> None:
     with whole_file(output / POPULATIONS) as path:
         pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
     with whole_file(output / FINDINGS) as path:
-        path.write_text(json.dumps(findings.to_dict(), indent=1) + "\n")
+        path.write_text(
+            json.dumps(findings.to_dict(), indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def write_leakage(found: Assignment, export: Export, output: Path) -> None:
@@ -209,7 +211,7 @@ def write_leakage(found: Assignment, export: Export, output: Path) -> None:
         found.placement.latent, found.rotation, defocus, seed=export.seed
     )
     with whole_file(output / LEAKAGE) as path:
-        path.write_text(json.dumps(asdict(measured), indent=1) + "\n")
+        path.write_text(json.dumps(asdict(measured), indent=1) + "\n", encoding="utf-8")
     for one in measured.found:
         if one.is_flagged:
             print(f"warning: {one.text}")

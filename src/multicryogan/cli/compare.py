@@ -211,7 +211,7 @@ def _write_curves(found: Comparison, output: Path) -> None:
         "voxel_size": found.voxel_size,
     }
     with whole_file(output / NUMBERS) as path:
-        path.write_text(json.dumps(facts, indent=1) + "\n")
+        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _match_rows(

@@ -49,6 +49,11 @@ def evaluate(
 
 def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
     """Score the conformations of a folder and write tables and pictures."""
+    with result_folder(output, SCORES):
+        return _score_into(output, run, truth_folder)
+
+
+def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     from multicryogan.evaluation import score
     from multicryogan.inference import read_series
     from multicryogan.io import whole_file
@@ -71,23 +76,22 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
         truth.voxel_size,
         series.density,
     )
-    with result_folder(output, SCORES):
-        with whole_file(output / SCORES) as path:
-            path.write_text(json.dumps(scores.to_dict(), indent=1))
-        with whole_file(output / "table.txt") as path:
-            path.write_text("\n".join(scores.table()) + "\n")
-        plots.plot_fsc(scores, output / "fsc.png")
-        if scores.populations is not None:
-            plots.plot_fsccc(scores.populations, output / "fsccc.png")
-        plots.plot_order(scores, output / "order.png")
-        if scores.occupancy is not None:
-            plot_plane(scores.order, scores.occupancy, output / "occupancy.png")
-        plot_conformations(
-            scores.frames.apply(volumes),
-            truth.maps[list(scores.shown)],
-            scores,
-            output / "conformations.png",
-        )
+    with whole_file(output / SCORES) as path:
+        path.write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
+    with whole_file(output / "table.txt") as path:
+        path.write_text("\n".join(scores.table()) + "\n", encoding="utf-8")
+    plots.plot_fsc(scores, output / "fsc.png")
+    if scores.populations is not None:
+        plots.plot_fsccc(scores.populations, output / "fsccc.png")
+    plots.plot_order(scores, output / "order.png")
+    if scores.occupancy is not None:
+        plot_plane(scores.order, scores.occupancy, output / "occupancy.png")
+    plot_conformations(
+        scores.frames.apply(volumes),
+        truth.maps[list(scores.shown)],
+        scores,
+        output / "conformations.png",
+    )
     return scores
 
 

@@ -92,7 +92,9 @@ def _write_maps(
         rows.append(",".join([name, *(f"{x:.6g}" for x in point.tolist())]))
     names = ",".join(f"latent_{i}" for i in range(points.shape[1]))
     with whole_file(output / "latents.csv") as path:
-        path.write_text(f"map,{names}\n" + "".join(f"{row}\n" for row in rows))
+        path.write_text(
+            f"map,{names}\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8"
+        )
 
 
 def _conformations(
@@ -138,7 +140,7 @@ def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy no more than warns of no data
-            values = np.loadtxt(file, ndmin=2, dtype=np.float32)
+            values = np.loadtxt(file, np.float32, ndmin=2, encoding="utf-8")
     except (OSError, ValueError, UserWarning) as error:
         raise InputError(
             f"{file} is no table of numbers: {error}; write one latent per line"

@@ -179,7 +179,7 @@ def write_refined(
         "iterations": list(state.history),
     }
     with whole_file(output / REPORT) as path:
-        path.write_text(json.dumps(facts, indent=1) + "\n")
+        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def view_table(manifold: Manifold) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def write_verdict(
         **dataclasses.asdict(fit),
     }
     with whole_file(folder / VERDICT) as path:
-        path.write_text(json.dumps(facts, indent=1) + "\n")
+        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     whole, some = result_at(box), held_out[:: max(1, len(held_out) // COMPARED)]
     _compare(whole, _open(whole, stack, sign, box), some, names, folder)
     return fit.text()

@@ -59,7 +59,7 @@ def recorded(folder: Path, device: str = "cpu") -> Iterator[None]:
 def read_about(folder: Path) -> list[dict[str, Any]]:
     """Read the records of a folder, the oldest first; none of a broken file."""
     try:
-        records = json.loads((folder / ABOUT).read_text())
+        records = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     listed = records if isinstance(records, list) else []
@@ -80,7 +80,7 @@ def machine(device: str) -> str:
     """Name the processor, its cores and, where it is used, the GPU."""
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [
             x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")
         ]
@@ -100,4 +100,4 @@ def peak_memory_gb() -> float:
 def _append(path: Path, record: dict[str, Any]) -> None:
     records = [*read_about(path.parent), record]
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(records, indent=1) + "\n")
+        temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

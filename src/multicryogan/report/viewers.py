@@ -38,7 +38,7 @@ def write_viewers(volumes: Tensor, folder: Path, *, has_atoms: bool = False) -> 
         scripts["atoms.cxc"] = with_atoms(level, len(volumes))
     for name, lines in scripts.items():
         with whole_file(folder / name) as path:
-            path.write_text("\n".join((EMPTY, *lines)) + "\n")
+            path.write_text("\n".join((EMPTY, *lines)) + "\n", encoding="utf-8")
 
 
 def series(level: float, count: int) -> list[str]:

@@ -136,7 +136,6 @@ def check_config(config: RunConfig, processes: int) -> None:
     Raises:
         InputError: With both settings and the cure.
     """
-    check_finite(config)
     _check_bounds(config)
     point_group(config.generator.symmetry)  # refuses what is none
     train, box = config.train, config.data.box
@@ -224,6 +223,7 @@ def _rules_of_cnn(config: RunConfig) -> tuple[tuple[bool, str], ...]:
 
 def _check_bounds(config: RunConfig) -> None:
     """Refuse numbers with which no run can work."""
+    check_finite(config)
     values = to_dict(config)
     for key, (low, high) in BOUNDS.items():
         part, name = key.split(".")

@@ -96,7 +96,10 @@ class Monitor:
             k: float(f"{v:.6g}") if isinstance(v, float) else v
             for k, v in facts.items()
         }
-        with self._writing(self._run / name) as path, path.open("a") as file:
+        with (
+            self._writing(self._run / name) as path,
+            path.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(rounded) + "\n")
         if self._events is not None:
             for key, value in rounded.items():
@@ -129,10 +132,10 @@ def _events(run: Path, step: int) -> SummaryWriter:
 def _drop_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if _step_of(line) <= step]
     with whole_file(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

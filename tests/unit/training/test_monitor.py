@@ -60,7 +60,7 @@ def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: object) -> NoReturn:
+    def full(*args: object, **options: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monitor = Monitor(tmp_path, 0)
