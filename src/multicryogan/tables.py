@@ -7,6 +7,7 @@ import difflib
 import math
 import types
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -35,6 +36,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"no config file {path}; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} is not a readable TOML file: {error}") from None
+
+
+@contextmanager
+def mistakes_in(path: Path) -> Iterator[None]:
+    """Name the file that values come from in what is said of them."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def write_toml(path: Path, config: Any) -> None:  # noqa: ANN401
@@ -95,8 +105,9 @@ def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     for name, value in values.items():
         if name not in hints:
             near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {where}{near[0]}?" if near else ""
-            raise InputError(f"unknown config key {where}{name}{hint}")
+            known = ", ".join(hints)
+            hint = f"did you mean {where}{near[0]}?" if near else f"there are {known}"
+            raise InputError(f"unknown config key {where}{name}; {hint}")
         kwargs[name] = _convert(hints[name], value, f"{where}{name}")
     return cls(**kwargs)
 

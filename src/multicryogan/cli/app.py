@@ -26,7 +26,7 @@ from multicryogan.cli.volumes import volumes
 from multicryogan.cli.watch import watch
 from multicryogan.config import PAPER_MODE, RunConfig, SimulationConfig
 from multicryogan.errors import InputError
-from multicryogan.tables import build, merge, read_toml
+from multicryogan.tables import build, merge, mistakes_in, read_toml
 
 HELP = """Recover the shapes of a moving molecule from cryo-EM particle images.
 
@@ -97,11 +97,11 @@ def _file_and_mode(command: str, tokens: Sequence[str]) -> dict[str, Any]:
         return {}
     file = _value_of("--config", tokens)
     values = read_toml(Path(file)) if file else {}
+    with mistakes_in(Path(file or "")):  # an unknown key, and its nearest
+        build(kinds[command], values)
     if command == "simulate":
-        build(SimulationConfig, values)
         return values
     mode = _value_of("--mode", tokens) or values.get("mode", "fast")
-    build(RunConfig, values)  # names an unknown key and its file's nearest
     return merge(PAPER_MODE if mode == "paper" else {}, values)
 
 

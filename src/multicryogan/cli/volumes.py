@@ -145,11 +145,14 @@ def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:
         raise InputError(
             f"{file} is no table of numbers: {error}; write one latent per line"
         ) from None
-    if values.shape[1] != dimensions or not np.isfinite(values).all():
+    if values.shape[1] != dimensions:
         raise InputError(
             f"{file} has {values.shape[1]} columns; the run has {dimensions} latent "
-            "dimensions, and all values must be finite"
+            "dimensions: write one column for each"
         )
+    if not np.isfinite(values).all():
+        line = 1 + int((~np.isfinite(values)).any(1).argmax())
+        raise InputError(f"{file}: latent {line} is not finite; write numbers alone")
     if kind != "gaussian" and not ((values >= 0) & (values <= 1)).all():
         raise InputError(f"{file}: latents of this run lie between 0 and 1")
     return torch.from_numpy(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class Law:
         if config.kind == "discrete":
             positions, weights = _discrete(config, len(motion))
         elif config.kind == "table":
+            if not config.table:
+                raise InputError("law.kind table needs a table; give --law.table FILE")
             positions, weights = _table(base / config.table, len(motion))
         else:
             counts = [config.maps if a != b else 1 for a, b in motion]
@@ -108,9 +111,13 @@ def _discrete(config: LawConfig, dimensions: int) -> tuple[Array, Array]:
 def _table(path: Path, dimensions: int) -> tuple[Array, Array]:
     """Positions (M, d) and occupancies (M,) of the nodes of a regular grid."""
     try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"law.table {path} cannot be read as .npy: {error}") from None
+        with path.open("rb") as file:
+            table = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"law.table {path} cannot be read as .npy: {reason}; give another table"
+        ) from None
     if not isinstance(table, np.ndarray) or table.ndim != dimensions:
         found = getattr(table, "shape", "several arrays")
         raise InputError(

@@ -23,7 +23,7 @@ from multicryogan.synthetic.groups import Geometry
 from multicryogan.synthetic.law import Law
 from multicryogan.synthetic.models import MODELS
 from multicryogan.synthetic.render import true_map
-from multicryogan.tables import build, read_toml, write_toml
+from multicryogan.tables import build, mistakes_in, read_toml, write_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,9 @@ def read_truth(folder: str | Path) -> Truth:
     mean = read_volume(truth / MEAN)
     if len({volume.values.shape for volume in (*volumes, mean)}) > 1:
         raise InputError(f"{truth}: its maps have several sizes; simulate again")
+    values = read_toml(truth / CONFIG)
+    with mistakes_in(truth / CONFIG):
+        config = build(SimulationConfig, values)
     ones = np.ones(len(rows["state"]))  # version 0.1 had one group and no contrast
     return Truth(
         coordinates=torch.from_numpy(rows["coordinates"]).float(),
@@ -99,7 +102,7 @@ def read_truth(folder: str | Path) -> Truth:
         mean=mean.values,
         voxel_size=volumes[0].voxel_size,
         units=tuple(name.rsplit("_", 1)[1] for name in names),
-        config=build(SimulationConfig, read_toml(truth / CONFIG)),
+        config=config,
     )
 
 

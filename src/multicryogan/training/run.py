@@ -12,7 +12,7 @@ from typing import Any
 from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack, one_writer, whole_file
-from multicryogan.tables import read_toml, to_dict, write_toml
+from multicryogan.tables import mistakes_in, read_toml, to_dict, write_toml
 from multicryogan.training.build import check_config
 from multicryogan.training.distributed import join_team, leave_team
 from multicryogan.training.state import CHECKPOINTS
@@ -101,7 +101,10 @@ def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:
     particles = f"{stack.path.resolve()}\n{len(stack)}\n".encode(*PATHS)
     try:
         if path.is_file():
-            _check_same(run_config(read_toml(path)), config, run)
+            values = read_toml(path)
+            with mistakes_in(path):
+                before = run_config(values)
+            _check_same(before, config, run)
             _check_particles(source, particles)
         elif run.exists() and any(run.iterdir()):
             raise InputError(

@@ -78,6 +78,18 @@ def test_an_option_equal_to_the_fast_default_wins_over_the_mode(
     assert config_of(trained, *options).train.poses_per_volume == 16
 
 
+@pytest.mark.parametrize(
+    "command", [TRAIN, ["check", "a.star"], ["simulate", "-o", "out"]]
+)
+def test_an_unknown_key_is_told_with_its_file_and_what_there_is(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, "qqqq = 3\n")
+    assert status(*command, "--config", file) == 2
+    said = capsys.readouterr().err
+    assert f"{file}: unknown config key qqqq; there are m" in said
+
+
 def test_a_file_gives_defaults(trained: list[RunConfig], tmp_path: Path) -> None:
     file = write(tmp_path, "[train]\nbeta1 = 0.25\n[data]\nbox = 48\n")
     config = config_of(trained, "--config", file)

@@ -65,6 +65,23 @@ def test_each_map_stands_in_the_table_with_its_latent(
         assert float(file.voxel_size.x) == 5.0
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 1\n1 0\n", "has 2 columns; the run has 1 latent dim.* write one column"),
+        ("0\nnan\n", "latent 2 is not finite; write numbers alone"),
+    ],
+)
+def test_latents_that_cannot_be_used_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    found = (Turning(), RunConfig(), 5.0)
+    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    (tmp_path / "z.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        volumes(tmp_path / "run", output=tmp_path / "maps", latents=tmp_path / "z.txt")
+
+
 @pytest.mark.parametrize("count", [0, 401, 9_999_999_999])
 def test_as_many_maps_as_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int

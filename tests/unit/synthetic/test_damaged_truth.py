@@ -107,3 +107,9 @@ def test_rows_of_another_shape_are_refused(
 def test_maps_of_two_sizes_are_refused(truth: Path) -> None:
     write_volume(truth / "maps" / "state_0002.mrc", torch.ones(8, 8, 8), 20.0)
     refused(truth, "its maps have several sizes")
+
+
+def test_a_config_of_another_program_is_named(truth: Path) -> None:
+    (truth / "config.toml").write_text("snr = 3\n")
+    with pytest.raises(InputError, match=r"config\.toml: unknown config key snr"):
+        read_truth(truth)

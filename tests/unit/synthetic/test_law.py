@@ -165,7 +165,10 @@ def test_a_molecule_that_does_not_move_is_half_way() -> None:
         (LawConfig(kind="discrete", weights=(-1.0, 2.0)), "weights must be"),
         (LawConfig(kind="discrete", weights=(0.0, 0.0)), "weights must be"),
         (LawConfig(kind="discrete", coordinates=(), weights=()), "0 coordinates"),
-        (LawConfig(kind="table", table="absent.npy"), "cannot be read"),
+        (LawConfig(kind="table"), "needs a table; give --law.table FILE"),
+        (LawConfig(kind="table", table="."), "npy: Is a directory; give another"),
+        (LawConfig(kind="table", table="absent.npy"), "npy: No such file .*; give"),
+        (LawConfig(kind="table", table="cut.npz"), "cannot be read"),
         (LawConfig(kind="table", table="objects.npy"), "cannot be read"),
         (LawConfig(kind="table", table="plane.npy"), "one axis for each"),
         (LawConfig(kind="table", table="archive.npz"), "one axis for each"),
@@ -180,6 +183,7 @@ def test_unusable_law_is_refused(
     np.save(tmp_path / "objects.npy", np.array([None, "x"]))
     np.save(tmp_path / "plane.npy", np.ones((2, 2)))
     np.savez(tmp_path / "archive.npz", a=np.ones(2))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "archive.npz").read_bytes()[:50])
     np.save(tmp_path / "negative.npy", np.array([1.0, -1.0]))
     np.save(tmp_path / "text.npy", np.array(["a", "b"]))
     with pytest.raises(InputError, match=message):

@@ -66,6 +66,15 @@ def test_other_settings_are_refused_with_their_key(
         train(tiny_config(changed), stack, 1, done)
 
 
+def test_a_damaged_config_of_a_run_is_named(
+    done: Path, stack: ParticleStack, tmp_path: Path
+) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
+    (run / "config.toml").write_text("[trian]\nseed = 3\n")
+    with pytest.raises(InputError, match=r"config\.toml: unknown config key trian"):
+        train(tiny_config(SHORT), stack, 1, run)
+
+
 def test_other_particles_are_refused(done: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"was started with .* \(96 particles\), now"):
         train(tiny_config(SHORT), tiny_stack(tmp_path, 40), 1, done)
