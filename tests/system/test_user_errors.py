@@ -344,7 +344,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         against_truth("--data.box", "16", own=True),
         ("8 particles, too few", "give 256 or more"),
     ),
-    "volumes of no run": (no_run("volumes"), ("empty", "give a run folder")),
+    "volumes of no run": (no_run("volumes"), ("empty", "give a folder made")),
     "volumes of a damaged run": (
         damaged_run,
         ("snapshot.safetensors", "not a snapshot"),
@@ -369,7 +369,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "missing latents": (on_a_run("volumes", "--latents", "FOLDER/no.txt"), ("no.txt",)),
     "assign by no run": (
         words("assign", "FOLDER", "FOLDER/no.star", "-o", "FOLDER/out"),
-        ("no snapshot.safetensors", "give a run folder"),
+        ("no snapshot.safetensors", "give a folder made"),
     ),
     "assign no particles": (on_a_run("assign"), ("--particles",)),
     "assign to nothing": (
@@ -407,7 +407,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     # refine
     "refine no run": (
         words("refine", "FOLDER", "FOLDER/no.star", "-o", "FOLDER/out"),
-        ("no snapshot.safetensors", "give a run folder"),
+        ("no snapshot.safetensors", "give a folder made"),
     ),
     "refine missing particles": (on_a_run("refine"), ("--particles",)),
     "refine without iterations": (
@@ -465,7 +465,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     ),
     "evaluate of no run": (
         no_run("evaluate", "--truth", "."),
-        ("empty", "give a run folder"),
+        ("empty", "give a folder made"),
     ),
     "truth of another field": (truth_of_another_field, ("span", "give the truth")),
     "oblong true map": (oblong_true_map, ("state_0001.mrc", "cubic")),

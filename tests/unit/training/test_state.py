@@ -192,7 +192,9 @@ def test_a_snapshot_of_a_closed_motion_stays_closed(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_snapshot_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no snapshot\.safetensors in .*; give a run"):
+    with pytest.raises(
+        InputError, match=r"no snapshot\.safetensors in .*; give a folder"
+    ):
         load_snapshot(tmp_path)
 
 
