@@ -6,7 +6,6 @@ the other. Arrays are NumPy's, float32, axes (z, y, x), densities positive.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,12 +34,12 @@ from multicryogan.evaluation import Comparison, Scores
 from multicryogan.evaluation import fsc as correlate
 from multicryogan.inference import (
     MANIFOLD,
-    NPZ,
     POPULATIONS,
     VERDICT,
     Landscape,
     latent_grid,
     load_manifold,
+    read_best,
 )
 from multicryogan.io import ParticleStack, read_particles
 from multicryogan.networks import Generator
@@ -394,6 +393,4 @@ def _folder(run: str | Path | Run | Assigned) -> Path:
 
 
 def _read_assigned(folder: Path) -> Assigned:
-    with np.load(folder / NPZ, allow_pickle=False) as arrays:
-        fields = [field.name for field in dataclasses.fields(Assigned)][1:]
-        return Assigned(folder, **{name: arrays[name] for name in fields})
+    return Assigned(folder, **read_best(folder))

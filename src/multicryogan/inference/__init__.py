@@ -13,11 +13,16 @@ from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
-from multicryogan.inference.placed import Placed, read_placed
+from multicryogan.inference.placed import Placed, read_best, read_placed
 from multicryogan.inference.refine import describe, refine_run
 from multicryogan.inference.refined import Refined
 from multicryogan.inference.refinement import State
-from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
+from multicryogan.inference.series import (
+    NPZ,
+    POPULATIONS,
+    Series,
+    read_series,
+)
 from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
@@ -48,6 +53,7 @@ __all__ = [
     "measure_fit",
     "measure_landscape",
     "measure_leakage",
+    "read_best",
     "read_likeness",
     "read_placed",
     "read_series",

@@ -11,19 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multicryogan.errors import InputError
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
-from multicryogan.io import whole_file
+from multicryogan.io import read_arrays, whole_file
 
 LIKENESS = "likeness.npz"
+SHAPES = {
+    "pixel_size": "",
+    "real": "rDD",
+    "simulated": "sDD",
+    "groups": "G",
+    "power": "2GS",
+    "error": "2GS",
+}
 PICTURES = 8  # of each kind
 PARTS = 8  # of the images, whose spread gives the error of a mean
 FEWEST = 4 * PARTS  # images of an optics group
@@ -125,17 +131,12 @@ def read_likeness(folder: Path) -> Likeness | None:
     path = folder / LIKENESS
     if not path.is_file():
         return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return Likeness(
-                float(stored["pixel_size"]),
-                stored["real"],
-                stored["simulated"],
-                tuple(map(str, stored["groups"])),
-                stored["power"],
-                stored["error"],
-            )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(
-            f"cannot read {path}: {error}; delete it, the page does without"
-        ) from None
+    stored = read_arrays(path, SHAPES, "delete it, the page does without")
+    return Likeness(
+        float(stored["pixel_size"]),
+        stored["real"],
+        stored["simulated"],
+        tuple(map(str, stored["groups"])),
+        stored["power"],
+        stored["error"],
+    )

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.errors import InputError
 from multicryogan.inference.findings import untold
 from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.populations import latent_density
-from multicryogan.inference.series import NPZ, read_class_maps
+from multicryogan.inference.series import read_class_maps, read_placements
+
+SHAPES = {
+    "conformation_latents": "Vd",
+    "conformation_prior": "V",
+    "conformation_weight": "NV",
+    "conformation": "N",
+}
+PER_PARTICLE = {
+    "latent": "Nd",
+    "latent_spread": "Nd",
+    "conformation": "N",
+    "rotation": "N33",
+    "shift_angstrom": "N2",
+    "log_likelihood": "N",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +73,24 @@ class Placed:
         return measure_landscape(density, self.volumes, self.grid)
 
 
+def read_best(folder: Path) -> dict[str, NDArray[Any]]:
+    """Read what a folder of assign tells of each of N particles, by name.
+
+    Raises:
+        InputError: It is none, or the file is damaged.
+    """
+    return read_placements(folder, PER_PARTICLE)
+
+
 def read_placed(folder: Path) -> Placed:
     """Read a folder of assign.
 
     Raises:
-        InputError: It is none, or lacks a map.
+        InputError: It is none, or lacks a map, or a file is damaged.
     """
-    path = folder / NPZ
-    if not path.is_file():
-        raise InputError(f"no {NPZ} in {folder}; give a folder made by assign")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            latents, prior, weights, conformation = (
-                torch.from_numpy(arrays[name])
-                for name in (
-                    "conformation_latents",
-                    "conformation_prior",
-                    "conformation_weight",
-                    "conformation",
-                )
-            )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(
-            f"cannot read {path}: {error}; give a folder made by assign"
-        ) from None
+    found = read_placements(folder, SHAPES)
+    latents, prior, weights, conformation = (
+        torch.from_numpy(found[name]) for name in SHAPES
+    )
     volumes, voxel_size = read_class_maps(folder, len(latents))
     return Placed(latents, prior, volumes, voxel_size, weights, conformation.long())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from multicryogan.errors import InputError
 from multicryogan.evaluation import Density
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
-from multicryogan.io import read_volume
+from multicryogan.io import read_arrays, read_volume
 from multicryogan.priors import LatentPrior
 from multicryogan.training import load_snapshot
 
@@ -112,8 +114,8 @@ def read_assigned(folder: Path) -> Series:
     """
     import pandas as pd
 
-    with np.load(folder / NPZ, allow_pickle=False) as arrays:
-        latents = torch.from_numpy(arrays["conformation_latents"])
+    name = "conformation_latents"
+    latents = torch.from_numpy(read_placements(folder, {name: "Vd"})[name])
     if latents.shape[1] > 1:
         raise InputError(
             f"{folder} was assigned in {latents.shape[1]} latent dimensions; evaluate "
@@ -128,6 +130,18 @@ def read_assigned(folder: Path) -> Series:
     volumes, voxel_size = read_class_maps(folder, len(latents))
     density = Density(latents, shares.float())
     return Series(volumes, latents, shares.float(), density, voxel_size)
+
+
+def read_placements(folder: Path, shapes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Read what assign has found of particles; `shapes` as of `read_arrays`.
+
+    Raises:
+        InputError: The folder is none of assign, or the file is damaged.
+    """
+    path = folder / NPZ
+    if not path.is_file():
+        raise InputError(f"no {NPZ} in {folder}; give a folder made by assign")
+    return read_arrays(path, shapes, "assign again, or give another folder of assign")
 
 
 def read_class_maps(folder: Path, count: int) -> tuple[Tensor, float]:

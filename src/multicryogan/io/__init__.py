@@ -1,6 +1,8 @@
 """Particle, volume and table files."""
 
 from multicryogan.io.atomic import one_writer, whole_file
+from multicryogan.io.arrays import read_arrays
+from multicryogan.io.atomic import whole_file
 from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
 from multicryogan.io.cryosparc_poses import (
@@ -37,6 +39,7 @@ __all__ = [
     "half_sets",
     "load_cryosparc",
     "one_writer",
+    "read_arrays",
     "read_particles",
     "read_star",
     "read_volume",

@@ -84,6 +84,9 @@ def test_without_a_file_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_gets_one_line(tmp_path: Path) -> None:
-    (tmp_path / LIKENESS).write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"likeness\.npz"):
-        read_likeness(tmp_path)
+    write_likeness(measured(white(0, 1.0), white(1, 1.0)), tmp_path)
+    data = (tmp_path / LIKENESS).read_bytes()
+    for broken in (b"", b"no archive", data[:-10]):
+        (tmp_path / LIKENESS).write_bytes(broken)
+        with pytest.raises(InputError, match=r"likeness\.npz: it is damaged .*delete"):
+            read_likeness(tmp_path)
