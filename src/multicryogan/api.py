@@ -41,7 +41,8 @@ from multicryogan.inference import (
     load_manifold,
     read_best,
 )
-from multicryogan.io import ParticleStack, read_particles
+from multicryogan.inference.series import ANEW
+from multicryogan.io import ParticleStack, read_particles, read_table
 from multicryogan.networks import Generator
 from multicryogan.synthetic import simulate as simulate_particles
 from multicryogan.training import load_snapshot
@@ -199,10 +200,8 @@ class Assigned:
     @cached_property
     def populations(self) -> pd.DataFrame | None:
         """Share of each conformation with its interval; None of too few particles."""
-        import pandas as pd
-
         path = self.folder / POPULATIONS
-        return pd.read_csv(path) if path.is_file() else None
+        return read_table(path, ["share"], ANEW) if path.is_file() else None
 
 
 def simulate(

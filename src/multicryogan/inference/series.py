@@ -14,7 +14,7 @@ from torch import Tensor
 from multicryogan.errors import InputError
 from multicryogan.evaluation import Density
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
-from multicryogan.io import read_arrays, read_volume
+from multicryogan.io import read_arrays, read_table, read_volume
 from multicryogan.priors import LatentPrior
 from multicryogan.training import load_snapshot
 
@@ -22,6 +22,8 @@ CONFORMATIONS = 21  # of the paper's FSCCC matrix
 CELLS = 49  # of a latent of several dimensions
 POINTS = 40_000  # of the latent that stand for its density
 NPZ, POPULATIONS = "latents.npz", "populations.csv"  # of assign
+ROUNDING = 1e-3  # of shares as they are written
+ANEW = "assign again, or give another folder of assign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,8 @@ def read_assigned(folder: Path) -> Series:
     """Read the class maps of a folder of assign, and the shares that images tell.
 
     Raises:
-        InputError: There are no shares, or several latent dimensions.
+        InputError: There are no shares, several latent dimensions, or a damaged file.
     """
-    import pandas as pd
-
     name = "conformation_latents"
     latents = torch.from_numpy(read_placements(folder, {name: "Vd"})[name])
     if latents.shape[1] > 1:
@@ -126,10 +126,25 @@ def read_assigned(folder: Path) -> Series:
             f"no {POPULATIONS} in {folder}: too few particles were assigned to tell "
             "shares; evaluate the run that they were assigned with"
         )
-    shares = torch.tensor(pd.read_csv(folder / POPULATIONS)["share"].to_numpy())
+    shares = _read_shares(folder / POPULATIONS, len(latents))
     volumes, voxel_size = read_class_maps(folder, len(latents))
-    density = Density(latents, shares.float())
-    return Series(volumes, latents, shares.float(), density, voxel_size)
+    return Series(volumes, latents, shares, Density(latents, shares), voxel_size)
+
+
+def _read_shares(path: Path, count: int) -> Tensor:
+    """Read the (V,) shares of `count` conformations, which sum to one."""
+    column = read_table(path, ("share",), ANEW)["share"]
+    if len(column) != count:
+        raise InputError(
+            f"{path} has {len(column)} rows for {count} conformations; {ANEW}"
+        )
+    if column.dtype.kind not in "if" or not (column >= 0).all():  # NaN as well
+        raise InputError(f"{path}: a share is no number from 0 to 1; {ANEW}")
+    if not abs(column.sum() - 1) < ROUNDING:
+        raise InputError(
+            f"{path}: its shares sum to {column.sum():.4g}, not to 1; {ANEW}"
+        )
+    return torch.tensor(column.to_numpy()).float()
 
 
 def read_placements(folder: Path, shapes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
@@ -141,7 +156,7 @@ def read_placements(folder: Path, shapes: Mapping[str, str]) -> dict[str, NDArra
     path = folder / NPZ
     if not path.is_file():
         raise InputError(f"no {NPZ} in {folder}; give a folder made by assign")
-    return read_arrays(path, shapes, "assign again, or give another folder of assign")
+    return read_arrays(path, shapes, ANEW)
 
 
 def read_class_maps(folder: Path, count: int) -> tuple[Tensor, float]:

@@ -2,7 +2,6 @@
 
 from multicryogan.io.atomic import one_writer, whole_file
 from multicryogan.io.arrays import read_arrays
-from multicryogan.io.atomic import whole_file
 from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
 from multicryogan.io.cryosparc_poses import (
@@ -26,6 +25,7 @@ from multicryogan.io.particles import (
 from multicryogan.io.relion import with_poses
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
+from multicryogan.io.table import read_table
 
 __all__ = [
     "GROUP_COLUMNS",
@@ -42,6 +42,7 @@ __all__ = [
     "read_arrays",
     "read_particles",
     "read_star",
+    "read_table",
     "read_volume",
     "whole_file",
     "with_columns",

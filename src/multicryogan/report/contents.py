@@ -31,6 +31,7 @@ from multicryogan.inference import (
 from multicryogan.inference.findings import ALIKE, FINDINGS
 from multicryogan.inference.landscape import STATES, TABLE, WAYS
 from multicryogan.inference.refined import CURVES, REPORT, VIEWS
+from multicryogan.io import read_table
 from multicryogan.report.about import read_about
 from multicryogan.training import METRICS, QUALITY, SNAPSHOT, load_snapshot
 from multicryogan.training.build import has_frame
@@ -42,6 +43,7 @@ SCORES = "evaluation/scores.json"
 MOST_BOX = 64  # that the page is given
 LINES = 400  # of the training curves
 KNOWN = (MANIFOLD, SNAPSHOT, NPZ, TABLE)  # one of them is in each folder
+ANEW = "make it anew, or delete it"
 JUDGED = ("verdict", "moves", "whole", "motion", "faults", "resolution_angstrom")
 NEAR = 1e-3  # latents of the same conformation, as they are written
 
@@ -207,16 +209,7 @@ def _json(path: Path, *needed: str) -> dict[str, Any]:
 
 def _table(path: Path, *needed: str) -> pd.DataFrame | None:
     """Read a table, of which these columns are needed; None where there is none."""
-    import pandas as pd
-
-    if not path.is_file():
-        return None
-    try:
-        found = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    _check_has(path, found.columns, needed)
-    return found
+    return read_table(path, needed, ANEW) if path.is_file() else None
 
 
 def _lines(path: Path, *needed: str) -> tuple[dict[str, float], ...]:
@@ -244,4 +237,4 @@ def _check_has(path: Path, found: Iterable[str], needed: Iterable[str]) -> None:
 
 
 def _unreadable(path: Path, reason: object) -> InputError:
-    return InputError(f"cannot read {path}: {reason}; make it anew, or delete it")
+    return InputError(f"cannot read {path}: {reason}; {ANEW}")

@@ -53,6 +53,36 @@ def test_class_maps_without_shares_are_refused(tmp_path: Path) -> None:
         read_series(folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "damaged or no table"),
+        (b"\xff\xfe\x00\x80", "damaged or no table"),
+        (b'a,b\n1,"2\n', "damaged or no table"),
+        (b"latent_0,low\n0.5,0\n", "it lacks share"),
+        (b"share\n0.5\n0.5\n", "has 2 rows for 3 conformations"),
+        (b"share\n0.5\nmuch\n0.3\n", "a share is no number"),
+        (b"share,low\n0.5,0\n,0\n0.3,0\n", "a share is no number"),
+        (b"share\n0.5\n-0.2\n0.7\n", "a share is no number"),
+        (b"share\n0.5\n0.2\n0.\n", "its shares sum to 0.7, not to 1"),
+        (b"share\n0.5\n0.2\ninf\n", "its shares sum to inf, not to 1"),
+    ],
+)
+def test_damaged_shares_are_refused(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    folder = assigned(tmp_path / "a")
+    (folder / "populations.csv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"populations\.csv.*{reason}.*assign again"):
+        read_series(folder)
+
+
+def test_shares_may_be_rounded(tmp_path: Path) -> None:
+    folder = assigned(tmp_path / "a")
+    (folder / "populations.csv").write_text("share\n0.3333\n0.3333\n0.3333\n")
+    assert len(read_series(folder).weights) == 3
+
+
 def test_class_maps_of_two_dimensions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="assigned in 2 latent dimensions; evaluate"):
         read_series(assigned(tmp_path / "a", dimensions=2))

@@ -32,8 +32,8 @@ def folder(whole: Path, tmp_path: Path) -> Path:
         ("verdict.json", "[]", "no facts"),
         ("refine.json", '{"finished": true}', "lacks iterations"),
         ("views.csv", "a,b\n1,2\n", "lacks all"),
-        ("fsc.csv", "", "No columns"),
-        ("likeness.npz", "PK\x03\x04", "not a zip"),
+        ("fsc.csv", "", "damaged or no table"),
+        ("likeness.npz", "PK\x03\x04", "damaged or no archive"),
     ],
 )
 def test_files_that_are_not_what_they_should_be_are_named(
