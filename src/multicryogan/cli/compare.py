@@ -56,9 +56,8 @@ def compare(
 def compare_files(first: Path, second: Path, mask: Path | None = None) -> Comparison:
     """Lay one map on another, in a mask on the grid of the first if one is given."""
     from multicryogan.evaluation import compare_maps, on_one_grid
-    from multicryogan.io import read_volume
 
-    maps = [read_volume(path) for path in (first, second)]
+    maps = [_read_map(path) for path in (first, second)]
     one, other, voxel_size = on_one_grid(
         maps[0].values[None], maps[1].values[None], _voxel_sizes(*maps)
     )
@@ -129,10 +128,9 @@ def _maps_of(path: Path) -> list[Path]:
 
 def _read_set(paths: list[Path]) -> list[Volume]:
     """Read maps that must be on one grid."""
-    from multicryogan.io import read_volume
     from multicryogan.units import is_same_length
 
-    found = [read_volume(path) for path in paths]
+    found = [_read_map(path) for path in paths]
     for path, volume in zip(paths, found, strict=True):
         is_same = is_same_length(volume.voxel_size, found[0].voxel_size)
         if volume.values.shape != found[0].values.shape or not is_same:
@@ -140,6 +138,19 @@ def _read_set(paths: list[Path]) -> list[Volume]:
                 f"{path} has another box or voxel size than {paths[0].name}; put maps "
                 "of one grid into a folder"
             )
+    return found
+
+
+def _read_map(path: Path) -> Volume:
+    """Read a map that is not the same everywhere."""
+    from multicryogan.io import read_volume
+
+    found = read_volume(path)
+    if found.values.max() == found.values.min():
+        raise InputError(
+            f"{path} is {float(found.values.max()):g} everywhere; give a map that "
+            "shows something"
+        )
     return found
 
 
@@ -155,6 +166,8 @@ def _mask(path: Path, like: Tensor, voxel_size: float) -> Tensor:
             f"maps are compared on {like.shape[0]} of {voxel_size:.3f} Å; draw it on "
             f"{REFERENCE}, which is written without --mask"
         )
+    if not float(read.values.max()) > 0:
+        raise InputError(f"the mask {path} is empty: no value above 0; give another")
     return read.values.clamp(0, 1)
 
 

@@ -99,6 +99,25 @@ def test_a_mask_of_another_grid_is_refused(folder: Path) -> None:
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_an_empty_mask_is_refused(folder: Path, level: float) -> None:
+    write_volume(folder / "m.mrc", torch.full((BOX, BOX, BOX), level), VOXEL_SIZE)
+    one, other = folder / "a/map_0.mrc", folder / "b/map_0.mrc"
+    with pytest.raises(InputError, match=r"m\.mrc is empty: no value above 0; give"):
+        compare(one, other, output=folder / "out", mask=folder / "m.mrc")
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("pair", [("flat.mrc", "a/map_0.mrc"), ("b", ".")])
+def test_a_map_that_is_the_same_everywhere_is_refused(
+    folder: Path, pair: tuple[str, str]
+) -> None:
+    write_volume(folder / "flat.mrc", torch.full((BOX, BOX, BOX), 3.0), VOXEL_SIZE)
+    with pytest.raises(InputError, match=r"flat\.mrc is 3 everywhere; give a map"):
+        compare(*(folder / name for name in pair), output=folder / "out")
+    assert not (folder / "out").exists()
+
+
 def test_a_mask_is_not_for_folders(folder: Path) -> None:
     mask = folder / "a/mask.mrc"
     with pytest.raises(InputError, match="not for folders"):
@@ -106,6 +125,6 @@ def test_a_mask_is_not_for_folders(folder: Path) -> None:
 
 
 def test_maps_of_a_folder_share_a_grid(folder: Path) -> None:
-    write_volume(folder / "a/other.mrc", torch.ones(16, 16, 16), VOXEL_SIZE)
+    write_volume(folder / "a/other.mrc", STATES[0][:16, :16, :16], VOXEL_SIZE)
     with pytest.raises(InputError, match=r"other\.mrc has another box"):
         compare(folder / "a", folder / "b", output=folder / "out")
