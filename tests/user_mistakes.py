@@ -227,12 +227,12 @@ def assigning(*more: str, voxel_size: float | None = None) -> Arrange:
 
 
 def refining(
-    *more: str, voxel_size: float | None = None, output: str = "out"
+    *more: str, voxel_size: float | None = None, output: str = "out", images: int = 8
 ) -> Arrange:
     """Refine on small particles into a new folder, a folder begun, or the run."""
 
     def arrange(folder: Path) -> list[str]:
-        simulate(build(SimulationConfig, SMALL), folder / "data")
+        simulate(build(SimulationConfig, SMALL | {"images": images}), folder / "data")
         star = folder / "data" / "particles.star"
         size = read_particles(star).pixel_size if voxel_size is None else voxel_size
         run = make_run(folder, voxel_size=size)
@@ -242,6 +242,12 @@ def refining(
         return ["refine", run, str(star), "-o", str(folder / output), *more]
 
     return arrange
+
+
+def map_for_particles(folder: Path) -> list[str]:
+    write_volume(folder / "map.mrc", torch.ones(16, 16, 16), 12.0)
+    run, output = make_run(folder), str(folder / "out")
+    return ["refine", run, str(folder / "map.mrc"), "-o", output]
 
 
 def with_manifold(command: str, *more: str, broken: bool = False) -> Arrange:

@@ -15,6 +15,7 @@ from user_mistakes import (
     damaged_run,
     full_folder,
     good,
+    map_for_particles,
     missing_stack,
     no_run,
     oblong_images,
@@ -434,6 +435,11 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         refining(voxel_size=3.0),
         ("span 192.0 Å", "span 48.0 Å", "give the particles that the run"),
     ),
+    "refine one particle": (
+        refining(images=1),
+        ("halves hold 1 and 0", "needs 4 in each", "give more"),
+    ),
+    "refine a map": (map_for_particles, ("map.mrc is a map", "give a .star")),
     "refine from an unknown start": (
         refining("--start", "truth"),
         ("truth", "generator"),

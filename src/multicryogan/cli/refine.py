@@ -55,6 +55,7 @@ def refine(
     stack = options.open_particles(particles, given)
     stack.check_files()
     inference.check_particles(stack, generator.box, voxel_size)
+    inference.check_halves(stack, config.train.seed)
     inference.latent_grid(config, settings.conformations)
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)

@@ -14,7 +14,7 @@ from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
 from multicryogan.inference.placed import Placed, read_best, read_placed
-from multicryogan.inference.refine import describe, refine_run
+from multicryogan.inference.refine import check_halves, describe, refine_run
 from multicryogan.inference.refined import Refined
 from multicryogan.inference.refinement import State
 from multicryogan.inference.series import (
@@ -42,6 +42,7 @@ __all__ = [
     "Series",
     "State",
     "assign",
+    "check_halves",
     "check_particles",
     "describe",
     "find",

@@ -36,6 +36,8 @@ from multicryogan.rotations import point_group
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
 from multicryogan.training.build import build_symmetry
 
+LEAST = 4  # particles in a half: of fewer, nothing has a spread
+
 
 def refine_run(
     generator: Generator,
@@ -95,6 +97,21 @@ def refine_run(
         if say is not None:
             say(state)
     return write(is_done=True)
+
+
+def check_halves(stack: ParticleStack, seed: int) -> None:
+    """Refuse particles that cannot be refined in two halves.
+
+    Raises:
+        InputError: A half is too small.
+    """
+    second = int(half_sets(stack, seed).sum())
+    halves = len(stack) - second, second
+    if min(halves) < LEAST:
+        raise InputError(
+            f"{stack.path}: its halves hold {halves[0]} and {halves[1]} particles, "
+            f"refine needs {LEAST} in each; give more, or halves of one size"
+        )
 
 
 def summed_up(

@@ -36,6 +36,7 @@ class MrcHeader:
     axes: tuple[int, int, int]  # 0 = x, 1 = y, 2 = z of (sections, rows, columns)
     voxel_sizes: tuple[float, float, float]  # (x, y, z) in Å, 0 where not given
     is_tidy: bool  # has the MAP word and a machine stamp
+    is_marked_volume: bool  # ISPG 1, MZ = NZ: stacks of some programs are as well
 
     @property
     def voxel_size(self) -> float:
@@ -79,6 +80,22 @@ def read_header(path: str | Path) -> MrcHeader:
     return header
 
 
+def read_stack_header(path: Path) -> MrcHeader:
+    """Read the header of a stack of images that no table names.
+
+    Raises:
+        InputError: As `read_header`, or it is a map: cubic and marked as one.
+    """
+    header = read_header(path)
+    is_cube = len(set(header.shape)) == 1
+    if is_cube and header.is_marked_volume and path.suffix.lower() != ".mrcs":
+        raise InputError(
+            f"{path} is a map, not a stack of images; give a .star, .cs or .mrcs file "
+            "(a stack that only looks like a map is to be named .mrcs)"
+        )
+    return header
+
+
 def map_values(header: MrcHeader) -> NDArray[Any]:
     """Map the values of a file into memory, (sections, rows, columns), read-only."""
     return np.memmap(
@@ -116,6 +133,7 @@ def _parse_header(path: Path, raw: bytes) -> MrcHeader:
         axes=_axes(path, header),
         voxel_sizes=_voxel_sizes(header),
         is_tidy=bool(header["map"] == b"MAP ") and stamp is not None,
+        is_marked_volume=bool(header["ispg"] == 1 and header["mz"] == header["nz"]),
     )
 
 

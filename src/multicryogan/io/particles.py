@@ -17,7 +17,7 @@ from multicryogan.errors import InputError
 from multicryogan.imaging.params import CTFParams
 from multicryogan.io.cryosparc import read_cryosparc
 from multicryogan.io.images import ImageFiles
-from multicryogan.io.mrc_header import read_header
+from multicryogan.io.mrc_header import read_stack_header
 from multicryogan.io.relion import read_relion
 from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_true
 
@@ -365,7 +365,7 @@ class ParticleStack:
 
 def _read_bare_stack(path: Path) -> ParticleRows:
     """Rows of a stack without a table, named as RELION would name them."""
-    count = read_header(path).shape[0]
+    count = read_stack_header(path).shape[0]
     names = [f"{number:06d}@{path.name}" for number in range(1, count + 1)]
     return ParticleRows(
         path=path,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from multicryogan.errors import InputError
-from multicryogan.io import OpticsOverride, read_particles, write_stack
+from multicryogan.io import OpticsOverride, read_particles, write_stack, write_volume
 
 BOX = 6
 linux = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs /proc")
@@ -201,6 +201,27 @@ def test_a_stack_marked_as_a_volume_is_read(tmp_path: Path) -> None:
         file.set_volume()
     found = read_particles(tmp_path / "a.mrcs").images(slice(None))
     np.testing.assert_array_equal(found, images)
+
+
+def test_a_map_is_no_stack(tmp_path: Path) -> None:
+    write_volume(tmp_path / "map.mrc", np.zeros((BOX, BOX, BOX)), 1.5)
+    with pytest.raises(InputError, match=r"map\.mrc is a map, not a stack.*; give a"):
+        read_particles(tmp_path / "map.mrc")
+
+
+@pytest.mark.parametrize("name", ["cube.mrcs", "stack.mrc", "more.mrc"])
+def test_only_a_cube_marked_as_a_map_is_taken_for_one(
+    tmp_path: Path, name: str
+) -> None:
+    """By name a stack, by its header, and with more images than pixels across."""
+    if name == "stack.mrc":
+        write_stack(tmp_path / name, np.zeros((BOX, BOX, BOX)), 1.5)
+    else:
+        count = BOX + (name == "more.mrc")
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(np.zeros((count, BOX, BOX), np.float32))
+            file.set_volume()
+    assert len(read_particles(tmp_path / name)) >= BOX
 
 
 def test_an_incomplete_header_is_noted_once(tmp_path: Path) -> None:
