@@ -135,7 +135,8 @@ def _ratio(patches: Tensor, rims: Tensor, band: Tensor, count: int) -> Ratio:
 
 def _counted(background: Background) -> str:
     patches, particles = len(background.stack), len(background.pool)
-    return f"{patches:,} patches, {particles / patches:.3g} particles to each"
+    share = f"{particles / patches:.3g}"
+    return f"{patches:,} patches, {share} particle{'s' * (share != '1')} to each"
 
 
 def _placed(background: Background) -> str:

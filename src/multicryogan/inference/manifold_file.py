@@ -65,7 +65,9 @@ def load_manifold(folder: Path) -> tuple[Manifold, RunConfig, float]:
             f"cannot read {path}: {error}; give a folder of refine"
         ) from None
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is no manifold of multicryogan: {error}") from None
+        raise InputError(
+            f"{path} is no manifold of multicryogan: {error}; refine again"
+        ) from None
     latents, weights, coefficients, basis = (parts[name] for name in NAMES)
     pairs = all_pairs(count)
     manifold = Manifold(latents, weights, coefficients, basis, pairs, ViewLaw(views))

@@ -132,7 +132,9 @@ def _load(path: Path) -> NDArray[Any]:
             raise InputError(f"{path} is not a .cs file (a NumPy structured array)")
         rows = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}; check the path"
+        ) from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise

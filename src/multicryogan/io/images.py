@@ -223,7 +223,9 @@ def _read_images(
                     )
                 images[place] = image
     except OSError as error:
-        raise InputError(f"cannot read {header.path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {header.path}: {error.strerror}; check that it is still there"
+        ) from error
 
 
 def _offsets(header: MrcHeader, index: NDArray[np.int64]) -> list[int]:

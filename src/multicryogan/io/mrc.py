@@ -59,7 +59,10 @@ def read_volume(path: str | Path, voxel_size: float | None = None) -> Volume:
     values = np.transpose(map_values(header), order).astype(np.float32)
     if not np.isfinite(values).all():
         count = int(values.size - np.isfinite(values).sum())
-        raise InputError(f"{path} has {count} voxels that are NaN or infinite")
+        raise InputError(
+            f"{path} is NaN or infinite in {count} of its {values.size} voxels; write "
+            "the map again without them"
+        )
     return Volume(torch.from_numpy(np.ascontiguousarray(values)), voxel_size)
 
 
@@ -163,7 +166,8 @@ def _isotropic_voxel_size(header: MrcHeader) -> float:
     sizes = header.voxel_sizes
     if not sizes[0] > 0:
         raise InputError(
-            f"{header.path} does not say its voxel size; give it in Å (voxel_size)"
+            f"{header.path} does not say its voxel size; write it into the header: "
+            "in ChimeraX, volume #1 voxelSize 1.5 (Å), and save the map"
         )
     if max(sizes) - min(sizes) > 0.01 * sizes[0]:
         raise InputError(

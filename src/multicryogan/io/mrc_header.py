@@ -62,7 +62,9 @@ def read_header(path: str | Path) -> MrcHeader:
             raw = file.read(HEADER_BYTES)
         found = path.stat().st_size
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; check the path"
+        ) from error
     if raw[:2] in (b"\x1f\x8b", b"BZ"):
         raise InputError(f"{path} is compressed: unpack it first (gunzip or bunzip2)")
     if len(raw) < HEADER_BYTES:
@@ -118,7 +120,10 @@ def _parse_header(path: Path, raw: bytes) -> MrcHeader:
         if _is_plausible(header):
             break
     else:
-        raise InputError(f"{path} is not an MRC file (its header makes no sense)")
+        raise InputError(
+            f"{path} is not an MRC file (its header makes no sense); give another, or "
+            "copy it again"
+        )
     mode = int(header["mode"])
     if mode not in _DTYPES:
         raise InputError(

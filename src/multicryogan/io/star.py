@@ -66,9 +66,13 @@ def read_star(path: str | Path) -> StarFile:
         with path.open(encoding="utf-8-sig") as file:
             blocks = tuple(_read_blocks(path, file, notes))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; check the path"
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a STAR file: it is not text") from error
+        raise InputError(
+            f"{path} is not a STAR file: it is not text; give another"
+        ) from error
     return StarFile(path, blocks, tuple(notes))
 
 

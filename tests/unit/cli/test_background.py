@@ -100,6 +100,13 @@ def test_check_counts_patches_and_where_they_lie(
     assert "in 1 of 2 micrographs; 60 particles of the others" in text
 
 
+def test_check_counts_one_particle_to_a_patch(
+    balls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ice = write_noise(tmp_path / "ice.star", {"a.mrc": (60, 1.0), "b.mrc": (60, 1.0)})
+    assert "120 patches, 1 particle to each" in checked(balls, ice, capsys)
+
+
 def test_check_compares_patches_with_rims(
     balls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
