@@ -1,7 +1,7 @@
 """Particle, volume and table files."""
 
-from multicryogan.io.atomic import one_writer, whole_file
 from multicryogan.io.arrays import read_arrays
+from multicryogan.io.atomic import one_writer, whole_file
 from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
 from multicryogan.io.cryosparc_poses import (
