@@ -15,6 +15,8 @@ from multicryogan.config import ImagingConfig, RunConfig
 from multicryogan.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from multicryogan.data import Report
     from multicryogan.io import ParticleStack
     from multicryogan.training import Forecast
@@ -191,16 +193,14 @@ def compare_with_truth(
 def print_report(report: Report) -> None:
     """Print a page; what comes from files is shown as it is, never as markup."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    page = Table.grid(padding=(0, 2))
-    page.add_column(min_width=LABEL_WIDTH)
-    page.add_column(overflow="fold")
-    for label, text in report.facts:
-        page.add_row(Text(label, style="bold"), Text(options.printable(text)))
-    console.print(page)
+    if console.is_terminal:
+        _print_facts(report, console)
+    else:  # whoever reads a file needs paths that are whole
+        for label, text in report.facts:
+            print(f"{label:{LABEL_WIDTH}}  {options.printable(text)}")
     for heading, lines, style in (
         ("Worth knowing", report.notes, "yellow"),
         ("Would spoil a run", report.problems, "red"),
@@ -211,3 +211,16 @@ def print_report(report: Report) -> None:
             console.print(Text(f"- {options.printable(line)}"), soft_wrap=True)
     verdict = "Do not train yet." if report.problems else "Ready to train."
     console.print(Text(f"\n{verdict}", style="bold"))
+
+
+def _print_facts(report: Report, console: Console) -> None:
+    """Print facts in two columns that fit the terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    page = Table.grid(padding=(0, 2))
+    page.add_column(min_width=LABEL_WIDTH)
+    page.add_column(overflow="fold")
+    for label, text in report.facts:
+        page.add_row(Text(label, style="bold"), Text(options.printable(text)))
+    console.print(page)
