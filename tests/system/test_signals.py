@@ -1,12 +1,14 @@
 """Ctrl-C, SIGTERM and SIGKILL while `multicryogan train` runs."""
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from system_runs import PATIENCE_SECONDS, Workplace, metrics
+from system_runs import PATIENCE_SECONDS, Workplace, environment, metrics, wait_for
 
 ENDLESS = ("--images", "10000000")
 OFTEN = {"output": {"checkpoint_minutes": 0.0}}
@@ -31,6 +33,22 @@ def test_a_stopped_run_has_a_checkpoint_and_goes_on(
     images = 4 * (stopped + 3)
     assert "done" in place.train(run, "--images", str(images))
     assert [line["step"] for line in metrics(run)] == list(range(1, stopped + 4))
+
+
+@pytest.mark.slow
+def test_a_simulation_that_is_ended_leaves_nothing_half_written(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-m", "multicryogan", "simulate", "--threads", "1"]
+    command += ["-o", str(tmp_path / "data"), "--images", "100000"]
+    with subprocess.Popen(command, env=environment()) as process:
+        try:
+            wait_for(tmp_path / f".data.{process.pid}" / "clean.tmp", process)
+            process.terminate()
+            assert process.wait(PATIENCE_SECONDS) == 143
+        finally:
+            process.kill()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -18,6 +18,11 @@ from multicryogan.cli.compare import compare
 from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
 from multicryogan.cli.landscape import landscape
+from multicryogan.cli.process import (
+    ending_on_sigterm,
+    let_go_of_stdout,
+    say_all_that_can_be_said,
+)
 from multicryogan.cli.refine import refine
 from multicryogan.cli.report import report
 from multicryogan.cli.simulate import simulate
@@ -52,10 +57,13 @@ COMMANDS: tuple[Callable[..., int], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 the run broke down, 2 a user's mistake."""
+    """Run one command and exit: 0 done, 1 it broke down, 2 a user's mistake."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    say_all_that_can_be_said()
     try:
-        status = make_app(tokens)(tokens, exit_on_error=False, print_error=False)
+        with ending_on_sigterm():
+            status = make_app(tokens)(tokens, exit_on_error=False, print_error=False)
+        print(end="", flush=True)  # that nothing could be printed shows here
     except cyclopts.CycloptsError as error:
         sys.exit(_complain(f"{_one_line(error)} (see --help)"))
     except InputError as error:
@@ -63,7 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
+        let_go_of_stdout()
         sys.exit(141)
+    except OSError as error:
+        let_go_of_stdout()
+        _complain(
+            f"cannot read or write {error.filename or 'the output'}: "
+            f"{error.strerror or error}; look for free space, and at its permissions"
+        )
+        sys.exit(BROKEN_RUN)
     sys.exit(status or 0)
 
 

@@ -1,5 +1,11 @@
 """Facts about how settings are put together and how commands end."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -251,6 +257,84 @@ def test_a_mistake_is_one_line_whatever_a_file_is_called(
 
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ending_of(monkeypatch, KeyboardInterrupt()) == 130
+
+
+def test_sigterm_ends_with_143_once_all_is_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cleaned = []
+
+    def command(*arguments: object) -> bool:
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+        return True
+
+    monkeypatch.setattr("multicryogan.cli.options.open_particles", lambda *_: None)
+    monkeypatch.setattr("multicryogan.cli.train.run_training", command)
+    assert status(*TRAIN, "--threads", "1") == 143
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_sigterm_stays_with_whoever_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert ending_of(monkeypatch, True) == 0
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_command_runs_outside_the_main_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(status, "--version").result() == 0
+
+
+def test_a_failure_of_the_system_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "a.npz")
+    assert ending_of(monkeypatch, error) == 1
+    said = capsys.readouterr().err
+    assert "write a.npz: No space left on device; look for free space" in said
+    assert said.count("\n") == 1
+
+
+def say_apart(text: str, stdout: str, **environment: str) -> tuple[int, str]:
+    """Exit status and stderr of a process whose command prints a text to a file."""
+    program = (
+        "from multicryogan.cli import app\n"
+        f"app.make_app = lambda tokens: lambda *given, **more: print({text!a})\n"
+        "app.main([])"
+    )
+    with open(stdout, "w") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout_gets_one_line() -> None:
+    code, said = say_apart("done", "/dev/full", PYTHONUNBUFFERED="")
+    assert code == 1
+    assert "the output: No space left on device" in said
+    assert said.count("\n") == 1
+
+
+def test_what_a_stream_cannot_say_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    assert say_apart("3 Å", str(out), **environment) == (0, "")
+    assert out.read_text("ascii") == "3 ?\n"
 
 
 def test_an_error_of_the_program_is_not_hidden(
