@@ -41,13 +41,14 @@ def assign(
     """Find the conformation and the pose of every particle.
 
     Writes latents.csv and latents.npz: per particle the posterior mean and spread of
-    the latent, the best conformation, log-likelihood, weight of the best pair of
-    conformation and pose, and entropy. Beside them the maps of the conformations, which
-    poses refer to, and particles_assigned.star or .cs, as the particles came: with
-    angles, origins, half-sets and classes (class_001.mrc is 1 in RELION, 0 in
-    cryoSPARC), all other columns as they were. poses.npz, ctf.npz and z.npz say the
-    same in cryoDRGN's conventions. Shifts are searched as far as the run drew them
-    (--imaging.shift-sigma-angstrom of train).
+    the latent, the best conformation (from 1 in the table, from 0 in the arrays), log-
+    likelihood, weight of the best pair of conformation and pose, and entropy. Beside
+    them the maps of the conformations, which poses refer to, and
+    particles_assigned.star or .cs, as the particles came: with angles, origins, half-
+    sets and classes (class_001.mrc is 1 in RELION, 0 in cryoSPARC), all other columns
+    as they were. poses.npz, ctf.npz and z.npz say the same in cryoDRGN's conventions.
+    Shifts are searched as far as the run drew them (--imaging.shift-sigma-angstrom of
+    train).
     """
     from multicryogan import inference
     from multicryogan.progress import ProgressLine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,7 @@ def demo(
     from multicryogan.config import RefineConfig, SimulationConfig, run_config
     from multicryogan.io import read_particles
     from multicryogan.tables import build
+    from multicryogan.training import TrainingError
 
     start = time.monotonic()
     device = options.set_up_torch("cpu", threads)
@@ -51,7 +53,12 @@ def demo(
         with result_folder(output, data.name):
             simulate_with_progress(build(SimulationConfig, DATA), data)
     print("2/4 reconstructing it from the images alone")
-    if not run_training(run_config(RUN), read_particles(particles), run, device):
+    try:
+        is_done = run_training(run_config(RUN), read_particles(particles), run, device)
+    except TrainingError as error:
+        print(f"multicryogan: {error}", file=sys.stderr)
+        return 1
+    if not is_done:
         return STOPPED
     print("3/4 refining it by the likelihood of every particle")
     refine(

@@ -203,7 +203,7 @@ def exported(folder: Path, kind: str) -> tuple[Rotation, np.ndarray, np.ndarray]
     if kind == "poses.npz":
         poses = np.load(folder / kind, allow_pickle=False)
         turn = Rotation.from_matrix(poses["rotation"]).inv()
-        found = pd.read_csv(folder / "latents.csv")["conformation"].to_numpy() + 1
+        found = pd.read_csv(folder / "latents.csv")["conformation"].to_numpy()
         return turn, poses["translation"] * BOX, found
     if kind.endswith(".cs"):
         rows = np.load(folder / "particles_assigned.cs", allow_pickle=False)
