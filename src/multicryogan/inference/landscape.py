@@ -227,7 +227,7 @@ def _shorter(shaped: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 def _places(volumes: Tensor) -> NDArray[np.float64]:
     """(V, K) coordinates whose distances are those of the (V, D, D, D) maps."""
-    flat = inner_shells(volumes).flatten(1).double()
+    flat = inner_shells(volumes.double()).flatten(1)
     flat = flat - flat.mean(0)
     value, vector = torch.linalg.eigh(flat @ flat.T)
     kept = value > 1e-9 * value.max().clamp(min=TINY)

@@ -238,7 +238,8 @@ def test_the_report_tells_where_curves_fall(
         curve(1, 1, 1, 1, 1, 1, 1),
         curve(1, 0.1, 1, 1, 1, 1, 1),
     )
-    refined = dataclasses.replace(whole[1], curves=curves, last_shell=5)
+    shells = {"last_shell": 5, "start_shell": 1}
+    refined = dataclasses.replace(whole[1], curves=curves, **shells)
     write_refined(refined, CONFIG, SETTINGS, VOXEL_SIZE, tmp_path)
     told = json.loads((tmp_path / "refine.json").read_text())
     found = told["gold_standard_resolution_angstrom"]
@@ -259,12 +260,12 @@ def test_halves_that_share_little_but_their_start_tell_no_resolution(
     state = dataclasses.replace(refined.state, history=(last,))
     poor = dataclasses.replace(refined, state=state)
     (warning,) = poor.warnings
-    assert "an image holds 1.1 nats" in warning
+    assert "an image tells 1.1 nats" in warning
     write_refined(poor, CONFIG, SETTINGS, VOXEL_SIZE, tmp_path)
     told = json.loads((tmp_path / "refine.json").read_text())
     assert told["gold_standard_resolution_angstrom"] == [None, None]
     assert told["warnings"] == [warning]
-    assert say_resolution(poor) == "no resolution is told of 2 conformations"
+    assert say_resolution(poor) == "no resolution is known of 2 conformations"
 
 
 @pytest.mark.parametrize(
@@ -304,9 +305,10 @@ def test_conformations_without_a_resolution_are_left_out(
     whole: tuple[Path, Refined, list[str]],
 ) -> None:
     curves = (curve(1, 1, 0.9, 0.643, -0.357, 0.8, 0.9), curve(1, 0.1, 1, 1, 1, 1, 1))
-    refined = dataclasses.replace(whole[1], curves=curves, last_shell=5)
+    shells = {"last_shell": 5, "start_shell": 1}
+    refined = dataclasses.replace(whole[1], curves=curves, **shells)
     size = BOX * VOXEL_SIZE / 3.5
-    said = f"resolution {size:.1f} to {size:.1f} Å over 1 of 2 conformations"
+    said = f"resolution {size:.1f} Å over 1 of 2 conformations"
     assert say_resolution(refined) == f"gold-standard {said}"
 
 
