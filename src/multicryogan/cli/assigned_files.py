@@ -24,7 +24,10 @@ Interval = tuple[float, float]
 ASSIGNED, SELECTED = "particles_assigned", "particles_selected"
 CSV = "latents.csv"
 FEWEST = 100  # particles that dependences are looked for in
-SUMMARIES = ("populations.csv", "findings.json", "leakage.json")
+NOT_ALWAYS = (
+    *("populations.csv", "findings.json", "leakage.json"),
+    *("poses.pkl", "ctf.pkl", "z.pkl"),
+)
 TABLES = (".star", ".cs")  # particle files that poses are written back to
 
 
@@ -128,7 +131,7 @@ def write_assignment(
     """Write the maps, the tables and the particles with their poses."""
     from multicryogan.io import write_volume
 
-    forget(output, "class_*.mrc", "particles_*", "*.pkl", *SUMMARIES)
+    forget(output, "class_*.mrc", f"{ASSIGNED}.*", f"{SELECTED}.*", *NOT_ALWAYS)
     for number, volume in enumerate(found.volumes, start=1):
         write_volume(output / f"class_{number:03d}.mrc", volume, voxel_size)
     write_latents(found, output)

@@ -58,7 +58,7 @@ def volumes(
     may_jump = not (run / MANIFOLD).is_file()
     laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
     with result_folder(output, SERIES):
-        forget(output, "volume_*.mrc", "*.cxc")
+        forget(output, "volume_*.mrc", "atoms.*")
         _write_maps(laid, points, voxel_size, output)
         if truth is not None:
             print("looking for the true conformation of each map: a minute or more")
