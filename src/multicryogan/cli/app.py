@@ -19,6 +19,9 @@ from multicryogan.cli.demo import demo
 from multicryogan.cli.evaluate import evaluate
 from multicryogan.cli.landscape import landscape
 from multicryogan.cli.process import (
+    BROKEN_RUN,
+    INTERRUPTED,
+    USER_MISTAKE,
     ending_on_sigterm,
     let_go_of_stdout,
     say_all_that_can_be_said,
@@ -37,8 +40,6 @@ HELP = """Recover the shapes of a moving molecule from cryo-EM particle images.
 
 No poses and no classes are needed. Start with: multicryogan demo
 """
-USER_MISTAKE = 2  # exit status
-BROKEN_RUN = 1
 # In the order of the help page.
 COMMANDS: tuple[Callable[..., int], ...] = (
     demo,
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         sys.exit(_complain(str(error)))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         let_go_of_stdout()
         sys.exit(141)

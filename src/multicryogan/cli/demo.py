@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -38,11 +37,10 @@ def demo(
     from multicryogan.cli.refine import refine
     from multicryogan.cli.report import write_report
     from multicryogan.cli.simulate import simulate_with_progress
-    from multicryogan.cli.train import STOPPED, run_training
+    from multicryogan.cli.train import status_of_training
     from multicryogan.config import RefineConfig, SimulationConfig, run_config
     from multicryogan.io import read_particles
     from multicryogan.tables import build
-    from multicryogan.training import TrainingError
 
     start = time.monotonic()
     device = options.set_up_torch("cpu", threads)
@@ -53,13 +51,10 @@ def demo(
         with result_folder(output, data.name):
             simulate_with_progress(build(SimulationConfig, DATA), data)
     print("2/4 reconstructing it from the images alone")
-    try:
-        is_done = run_training(run_config(RUN), read_particles(particles), run, device)
-    except TrainingError as error:
-        print(f"multicryogan: {error}", file=sys.stderr)
-        return 1
-    if not is_done:
-        return STOPPED
+    stack = read_particles(particles)
+    status = status_of_training(run_config(RUN), stack, run, device)
+    if status != 0:
+        return status
     print("3/4 refining it by the likelihood of every particle")
     refine(
         run,

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from multicryogan.errors import InputError
 
-ABOUT = "about.json"  # of any command, also of one that was stopped; see report.about
-CHECKPOINTS = "checkpoints"  # of work that can be gone on with
-
 
 @contextmanager
 def result_folder(folder: Path, mark: str) -> Iterator[None]:
@@ -27,6 +24,9 @@ def result_folder(folder: Path, mark: str) -> Iterator[None]:
     Raises:
         InputError: It holds other things, or cannot be made.
     """
+    from multicryogan.report.about import ABOUT
+    from multicryogan.training.state import CHECKPOINTS
+
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-TERMINATED = 143  # exit status: 128 and the number of SIGTERM
+# Exit statuses; after a signal, 128 and its number.
+BROKEN_RUN, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def say_all_that_can_be_said() -> None:

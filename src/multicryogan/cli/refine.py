@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from multicryogan.cli import options
-from multicryogan.cli.folders import CHECKPOINTS, result_folder
+from multicryogan.cli.folders import result_folder
 from multicryogan.config import RefineConfig
 from multicryogan.errors import InputError
 
@@ -47,6 +47,7 @@ def refine(
     from multicryogan.report import plot_views
     from multicryogan.report.about import recorded
     from multicryogan.training import load_snapshot
+    from multicryogan.training.state import CHECKPOINTS
 
     check_settings(settings)
     generator, config, voxel_size = load_snapshot(run)

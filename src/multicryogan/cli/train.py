@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
+from multicryogan.cli.process import BROKEN_RUN, INTERRUPTED
 from multicryogan.config import RunConfig
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from multicryogan.training import Preview
 
 DEFAULT_MINUTES = 20.0
-STOPPED = 130  # exit status, as after Ctrl-C: what follows must not take it for done
 NOTHING_GIVEN = options.ParticleOptions()
 
 
@@ -35,23 +35,30 @@ def train(
 
     The same command goes on with a run that was stopped. Ctrl-C stops it safely. Give
     --time-limit (minutes) or --images; without either it trains for 20 minutes. With
-    more of either, a run that has ended goes on. A run
-    with --images alone repeats exactly on the same machine with the same threads.
+    more of either, a run that has ended goes on. A run with --images alone repeats
+    exactly on the same machine with the same threads.
     """
-    from multicryogan.training import TrainingError
-
     del config  # its values are in `run` already
     run = options.with_whole_paths(run)
     stack = options.open_particles(particles, given)
     if run.train.images <= 0 and run.train.time_limit <= 0:
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
     where = options.set_up_torch(device, threads)
+    return status_of_training(run, stack, output, where)
+
+
+def status_of_training(
+    config: RunConfig, stack: ParticleStack, output: Path, device: str
+) -> int:
+    """Train; give the exit status: what follows must not take a stop for an end."""
+    from multicryogan.training import TrainingError
+
     try:
-        is_done = run_training(run, stack, output, where)
+        is_done = run_training(config, stack, output, device)
     except TrainingError as error:
         print(f"multicryogan: {error}", file=sys.stderr)
-        return 1
-    return 0 if is_done else STOPPED
+        return BROKEN_RUN
+    return 0 if is_done else INTERRUPTED
 
 
 def run_training(

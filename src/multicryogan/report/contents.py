@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +44,11 @@ LINES = 400  # of the training curves
 KNOWN = (MANIFOLD, SNAPSHOT, NPZ, TABLE)  # one of them is in each folder
 ANEW = "make it anew, or delete it"
 JUDGED = ("verdict", "moves", "whole", "motion", "faults", "resolution_angstrom")
+REFINED = ("finished", "iterations", "settings", "last_shell_angstrom")
+SHARE = ("share", "low", "high")
+PASSES = ("from_state", "to_state", "barrier_kt", "error_kt", "conformations")
+GAME = ("images_seen", "discriminator_loss", "margin")
+TOLD = ("images_seen", "held_out", "standard_error")
 NEAR = 1e-3  # latents of the same conformation, as they are written
 
 
@@ -117,7 +121,7 @@ def gather(folders: list[Path]) -> Contents:
     load = load_manifold if (folder / MANIFOLD).is_file() else load_snapshot
     config = load(folder)[1]
     series = read_series(folder)
-    populations = _table(_first(folders, POPULATIONS), "share", "low", "high")
+    populations = _table(_first(folders, POPULATIONS), *SHARE)
     if populations is not None and not is_of(populations, series.latents):
         populations = None
     return Contents(
@@ -125,7 +129,7 @@ def gather(folders: list[Path]) -> Contents:
         config,
         lay(series, config, populations, may_jump=load is load_snapshot),
         verdict=_json(folder / VERDICT, *JUDGED),
-        refined=_json(folder / REPORT, "finished", "iterations", "settings"),
+        refined=_json(folder / REPORT, *REFINED),
         findings=_json(_first(folders, FINDINGS), "cut", "shares"),
         leakage=_json(_first(folders, LEAKAGE), "found"),
         scores=_json(folder / SCORES, "own_frames", "box", "voxel_size"),
@@ -133,11 +137,11 @@ def gather(folders: list[Path]) -> Contents:
         views=_table(folder / VIEWS, "all"),
         populations=populations,
         landscape=_table(_first(folders, TABLE), "free_energy_kt", "error_kt", "state"),
-        states=_table(_first(folders, STATES), "state", "conformation", "share"),
-        ways=_table(_first(folders, WAYS), "from_state", "to_state", "conformations"),
+        states=_table(_first(folders, STATES), "state", "conformation", *SHARE),
+        ways=_table(_first(folders, WAYS), *PASSES),
         likeness=read_likeness(folder),
-        metrics=_lines(_first(folders, METRICS), "images_seen", "margin"),
-        quality=_lines(_first(folders, QUALITY), "images_seen", "held_out"),
+        metrics=_lines(_first(folders, METRICS), *GAME),
+        quality=_lines(_first(folders, QUALITY), *TOLD),
         about=tuple(
             (one.name, record) for one in folders for record in read_about(one)
         ),
@@ -203,7 +207,9 @@ def _json(path: Path, *needed: str) -> dict[str, Any]:
         raise _unreadable(path, error) from None
     if not isinstance(found, dict):
         raise _unreadable(path, "it holds no facts by name")
-    _check_has(path, found, needed)
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise _unreadable(path, f"it lacks {', '.join(missing)}")
     return found
 
 
@@ -227,13 +233,6 @@ def _lines(path: Path, *needed: str) -> tuple[dict[str, float], ...]:
                 found.append(record)
     every = -(-len(found) // LINES) or 1
     return tuple(found[::-1][::every][::-1])
-
-
-def _check_has(path: Path, found: Iterable[str], needed: Iterable[str]) -> None:
-    """Raise an InputError unless all that is needed was found."""
-    missing = [name for name in needed if name not in set(found)]
-    if missing:
-        raise _unreadable(path, f"it lacks {', '.join(missing)}")
 
 
 def _unreadable(path: Path, reason: object) -> InputError:

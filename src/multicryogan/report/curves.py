@@ -11,7 +11,7 @@ import torch
 
 from multicryogan.evaluation import fsc
 from multicryogan.report.contents import Shapes
-from multicryogan.report.figures import Figure, figure, line
+from multicryogan.report.figures import PALETTE, Figure, figure, line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 GOLD_STANDARD = 0.143
 LOWEST = -0.3  # that is drawn: of noise, corrections for the mask give anything
 SHOWN = 3  # curves: both ends and the middle
-PALETTE = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
 
 
 def half_curves(table: pd.DataFrame, shapes: Shapes, box_angstrom: float) -> Figure:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from multicryogan.inference import Likeness
 
 Figure = dict[str, Any]
+# Okabe and Ito's, of curves and states.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 WIDE = 20.0  # ratio of densities from which their axis is logarithmic
 DEEP = 1e5  # and how far it reaches down
 LONGITUDES, LATITUDES = 90, 45  # of the map of views
@@ -46,11 +48,16 @@ def figure(traces: list[Figure], x: str, y: str, **more: Any) -> Figure:  # noqa
     return {"data": traces, "layout": layout}
 
 
+def selecting(traces: list[Figure], x: str, y: str, **more: Any) -> Figure:  # noqa: ANN401
+    """Put traces on axes where a click selects the conformation in `customdata`."""
+    layout = {"showlegend": False, "meta": {"selects": True}, **more}
+    return figure(traces, x, y, **layout)
+
+
 def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     """Density of particles over the conformations; a click selects one."""
-    numbers = list(range(len(shapes.shares)))
     if shapes.latents.shape[1] == 2:
-        return _plane(shapes, populations, numbers)
+        return _plane(shapes, populations)
     place = path_lengths(shapes.volumes)
     width = cell_widths(place)
     share = shapes.shares
@@ -65,23 +72,18 @@ def landscape(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
         }
     density = share / width
     density = density.clamp(min=float(density.max()) / DEEP)  # emptier is drawn there
-    trace = line(place.tolist(), density.tolist(), "particles", customdata=numbers)
-    trace |= {
-        "mode": "lines+markers",
-        "hovertemplate": HOVER,
-        "text": conformation_names(shapes),
-    }
+    dots = {"mode": "lines+markers", "customdata": list(range(len(share)))}
+    tips = {"text": conformation_names(shapes), "hovertemplate": HOVER}
+    trace = line(place.tolist(), density.tolist(), "particles", **dots, **tips)
     if bars:
         trace["error_y"] = bars
     axis = _density_axis(density)
-    more = {"yaxis": axis, "showlegend": False, "meta": {"selects": True}}
-    return figure([trace], WAY, "density of particles", **more)
+    return selecting([trace], WAY, "density of particles", yaxis=axis)
 
 
 def _density_axis(density: Tensor) -> Figure:
     """Draw densities from zero, or logarithmically over some decades."""
-    most = float(density.max())
-    low = max(float(density.min()), most / DEEP)
+    low, most = float(density.min()), float(density.max())
     if most < WIDE * low:
         return {"type": "linear", "rangemode": "tozero"}
     ends = [math.log10(low) - 0.3, math.log10(most) + 0.5]
@@ -102,36 +104,40 @@ def cell_widths(place: Tensor) -> Tensor:
     return width / width.sum()
 
 
-def _plane(
-    shapes: Shapes, populations: pd.DataFrame | None, numbers: list[int]
-) -> Figure:
+def _plane(shapes: Shapes, populations: pd.DataFrame | None) -> Figure:
     """Shares over two latents."""
-    first, second = shapes.latents.T.tolist()
     percent, names = (100 * shapes.shares).tolist(), conformation_names(shapes)
     if populations is not None:
         low, high = ((100 * populations[name]).tolist() for name in ("low", "high"))
         ends = zip(names, low, high, strict=True)
         names = [f"{name}<br>95 %: {a:.2f} to {b:.2f} %" for name, a, b in ends]
-    marker = {
-        "symbol": "square",
-        "size": 18,
-        "color": percent,
-        "colorscale": "Viridis",
-        "cmin": 0,
-        "colorbar": {"title": {"text": "% of particles"}},
-    }
-    trace = {
+    hover = "%{text}<br>share: %{marker.color:.2f} %<extra></extra>"
+    trace = squares(shapes, percent, names, hover, "% of particles")
+    trace["marker"]["cmin"] = 0
+    return selecting([trace], "latent 2", "latent 1")
+
+
+def squares(
+    shapes: Shapes, values: list[float], names: list[str], hover: str, title: str
+) -> Figure:
+    """Draw a value of each conformation on two latents; see `selecting`."""
+    first, second = shapes.latents.T.tolist()
+    return {
         "type": "scatter",
         "mode": "markers",
         "x": second,
         "y": first,
-        "customdata": numbers,
+        "customdata": list(range(len(values))),
         "text": names,
-        "hovertemplate": "%{text}<br>share: %{marker.color:.2f} %<extra></extra>",
-        "marker": marker,
+        "hovertemplate": hover,
+        "marker": {
+            "symbol": "square",
+            "size": 18,
+            "color": values,
+            "colorscale": "Viridis",
+            "colorbar": {"title": {"text": title}},
+        },
     }
-    more = {"showlegend": False, "meta": {"selects": True}}
-    return figure([trace], "latent 2", "latent 1", **more)
 
 
 def likeness_of_pairs(shapes: Shapes) -> Figure:

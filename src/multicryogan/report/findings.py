@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multicryogan.report.contents import Contents
 from multicryogan.report.curves import power_ratios
 from multicryogan.report.states import shares
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Number = dict[str, str]
 WORDS = {2: "two", 3: "three", 4: "four"}
@@ -107,7 +110,7 @@ def _confidence(contents: Contents) -> str:
     if not verdict:
         return "Whether it explains images that were held out was not judged."
     if verdict["verdict"] != "sound":
-        faults = "; ".join(verdict.get("faults", []))
+        faults = "; ".join(verdict["faults"])
         return f"The result does NOT fit: held-out {faults}."
     real, own = (verdict["whole"][kind] for kind in ("real", "simulated"))
     return (
@@ -135,27 +138,32 @@ def count_states(contents: Contents) -> int:
 
 
 def _populations(contents: Contents) -> Number:
+    import pandas as pd
+
     told = contents.findings
     if not contents.verdict.get("moves"):
         return _number("Populations", "not told", "no motion is known")
     if count_states(contents) == 1:
         return _number("Populations", "continuous", "see the landscape")
     if contents.states is not None:
-        texts = shares(contents.states.head(FEW))
-        more = " / ..." if len(contents.states) > FEW else ""
-        value = " / ".join(share for share, _ in texts) + more + " %"
-        spans = " / ".join(interval for _, interval in texts) + more
-        return _number("Populations", value, f"95 % interval {spans}")
+        return _shared(contents.states)
     if told.get("shares"):
-        value = " / ".join(f"{100 * x:.1f}" for x in told["shares"]) + " %"
-        ends = zip(told["low"], told["high"], strict=True)
-        spans = " / ".join(f"{100 * low:.1f} to {100 * high:.1f}" for low, high in ends)
-        where = f"to conformation {told['cut'] + 1}, and after it"
-        return _number("Populations", value, f"{where}; 95 % interval {spans}")
+        names = {"share": "shares", "low": "low", "high": "high"}
+        sides = pd.DataFrame({name: told[key] for name, key in names.items()})
+        return _shared(sides, f"to conformation {told['cut'] + 1}, and after it; ")
     step = contents.shapes.step or 0
     first = 100 * float(contents.shapes.shares[: step + 1].sum())
     note = f"to conformation {step + 1}, and after it; assign gives intervals"
     return _number("Populations", f"{first:.0f} / {100 - first:.0f} %", note)
+
+
+def _shared(states: pd.DataFrame, where: str = "") -> Number:
+    """Tell the shares of the first few states."""
+    texts = shares(states.head(FEW))
+    more = " / ..." if len(states) > FEW else ""
+    value = " / ".join(share for share, _ in texts) + more + " %"
+    spans = " / ".join(interval for _, interval in texts) + more
+    return _number("Populations", value, f"{where}95 % interval {spans}")
 
 
 def _reached(contents: Contents) -> Number:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multicryogan.report.contents import Shapes, path_lengths
-from multicryogan.report.figures import WAY, Figure, conformation_names, figure, line
+from multicryogan.report.figures import (
+    PALETTE,
+    WAY,
+    Figure,
+    conformation_names,
+    line,
+    selecting,
+    squares,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HIGHEST = 8.0  # kT that are drawn
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-PALETTE = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)  # Okabe, Ito
 ENERGY = "free energy (kT)"
 Table = tuple[list[str], list[list[str]]]
 
@@ -59,7 +59,7 @@ def free_energy(
                 "marker": {"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 9},
             }
         )
-    return figure(traces, WAY, ENERGY, showlegend=True, meta={"selects": True})
+    return selecting(traces, WAY, ENERGY, showlegend=True)
 
 
 DRAWN = {"color": "#D55E00"}
@@ -70,24 +70,10 @@ def _plane(
     shapes: Shapes, energy: list[float], states: pd.DataFrame, ways: pd.DataFrame
 ) -> Figure:
     first, second = shapes.latents.T.tolist()
-    squares = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": second,
-        "y": first,
-        "customdata": list(range(len(energy))),
-        "text": conformation_names(shapes),
-        "hovertemplate": "%{text}<br>%{marker.color:.2f} kT<extra></extra>",
-        "marker": {
-            "symbol": "square",
-            "size": 18,
-            "color": energy,
-            "colorscale": "Viridis",
-            "reversescale": True,
-            "colorbar": {"title": {"text": ENERGY}},
-        },
-    }
-    traces = [squares]
+    hover = "%{text}<br>%{marker.color:.2f} kT<extra></extra>"
+    shown = squares(shapes, energy, conformation_names(shapes), hover, ENERGY)
+    shown["marker"]["reversescale"] = True
+    traces = [shown]
     for path in ways["conformations"]:
         on = [int(number) - 1 for number in str(path).split()]
         x, y = ([values[n] for n in on] for values in (second, first))
@@ -103,17 +89,11 @@ def _plane(
         "marker": {"size": 20, "color": "#ffffff", "line": FAINT},
         "hoverinfo": "skip",
     }
-    return figure(
-        [*traces, named],
-        "latent 2",
-        "latent 1",
-        showlegend=False,
-        meta={"selects": True},
-    )
+    return selecting([*traces, named], "latent 2", "latent 1")
 
 
 def shares(states: pd.DataFrame) -> list[tuple[str, str]]:
-    """Give share and 95 % interval of each state, in % as text."""
+    """Give share and 95 % interval of each row, in % as text."""
     return [
         (f"{100 * share:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
         for share, low, high in states[["share", "low", "high"]].itertuples(index=False)

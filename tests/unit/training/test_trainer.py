@@ -208,14 +208,20 @@ def test_a_resumed_run_in_mode_paper_repeats_too(
     assert torch.equal(weights(second), weights(straight))
 
 
+def stopped_state(run: Path, stack: ParticleStack) -> dict[str, Any]:
+    """What the checkpoint of a run holds that was stopped after an update."""
+    trainer = make_trainer(stack, run)
+    stop_after(trainer, 1)
+    trainer.train()
+    state = load_checkpoint(run, "cpu")
+    assert state is not None
+    return state
+
+
 def test_a_checkpoint_of_another_version_is_refused(
     tmp_path: Path, stack: ParticleStack
 ) -> None:
-    trainer = make_trainer(stack, tmp_path)
-    stop_after(trainer, 1)
-    trainer.train()
-    state = load_checkpoint(tmp_path, "cpu")
-    assert state is not None
+    state = stopped_state(tmp_path, stack)
     del state["generator"]["warp.logits"]
     save_checkpoint(tmp_path, state)
     with pytest.raises(InputError, match="start anew with another -o"):
@@ -233,11 +239,7 @@ def test_a_checkpoint_of_a_stranger_is_refused(
 def test_a_checkpoint_of_other_laws_is_refused(
     tmp_path: Path, stack: ParticleStack
 ) -> None:
-    trainer = make_trainer(stack, tmp_path)
-    stop_after(trainer, 1)
-    trainer.train()
-    state = load_checkpoint(tmp_path, "cpu")
-    assert state is not None
+    state = stopped_state(tmp_path, stack)
     state["laws"]["tilt"] = 1.0
     save_checkpoint(tmp_path, state)
     with pytest.raises(InputError, match=r"holds other laws.* start anew"):
