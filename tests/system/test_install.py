@@ -57,6 +57,23 @@ def test_the_conda_recipe_asks_for_what_pip_is_asked_for() -> None:
 
 
 @pytest.mark.slow
+def test_the_package_of_conda_passes_its_own_test(tmp_path: Path) -> None:
+    imports, commands = yaml.safe_load((INSTALL / "recipe.yaml").read_text())["tests"]
+    names = ", ".join(imports["python"]["imports"])
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for line in (f"python -c 'import {names}'", *commands["script"]):
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env=environment() | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+@pytest.mark.slow
 def test_the_container_copies_what_the_package_needs(tmp_path: Path) -> None:
     text = (INSTALL / "Dockerfile").read_text()
     copied = [line.split()[1:-1] for line in re.findall(r"^COPY .*", text, re.M)]
