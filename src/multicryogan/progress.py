@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
+
+Progress = Callable[[int, int], None]  # is told how much is done, and of how much
+Report = Callable[[str, int, int], None]  # and first what is being done
 
 REDRAWN_SECONDS = 0.1  # between two states of a line on a terminal
 PLAIN_SECONDS = 15.0  # before and between lines where there is none ...
@@ -25,7 +29,7 @@ class ProgressLine:
         """Begin; nothing is shown yet."""
         self._begun = self._phase_begun = self._shown = time.monotonic()
         self._phase, self._first = "", 0
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
         """Take the last line of the terminal, if there is one."""
@@ -75,13 +79,22 @@ class ProgressLine:
             total: Images of it in all.
             more: What else there is to tell.
         """
+        speed, left = self._pace(phase, done, total)
+        self.show(phase, done / max(total, 1), speed, left, more)
+
+    def count_steps(self, phase: str, done: int, total: int) -> None:
+        """Show a phase of steps that are no images, and so have no speed."""
+        _, left = self._pace(phase, done, total)
+        self.show(phase, done / max(total, 1), 0.0, left)
+
+    def _pace(self, phase: str, done: int, total: int) -> tuple[float, float | None]:
+        """Measure what is done of a phase in a second, and the seconds left."""
         if phase != self._phase:
             self._phase, self._phase_begun = phase, time.monotonic()
             self._first = done
         seconds = time.monotonic() - self._phase_begun
         speed = (done - self._first) / seconds if seconds > 0 else 0.0
-        left = (total - done) / speed if speed > 0 else None
-        self.show(phase, done / max(total, 1), speed, left, more)
+        return speed, (total - done) / speed if speed > 0 else None
 
     def show(
         self,
@@ -103,21 +116,25 @@ class ProgressLine:
         now = time.monotonic()
         plain = max(PLAIN_SECONDS, PLAIN_SHARE * (now - self._begun))
         every = plain if self._bar is None else REDRAWN_SECONDS
-        is_end = self._bar is not None and share >= 1
-        if now - self._shown < every and not is_end:
+        task = None if self._bar is None else self._bar.tasks[0]
+        is_turn = task is not None and (share >= 1 or phase != task.description)
+        if now - self._shown < every and not is_turn:
             return
         self._shown = now
         told = [f"{speed:,.0f} images/s"] if speed > 0 else []
         if seconds_left is not None and share < 1:
             told.append(f"{span(seconds_left)} left")
         rest = ", ".join([*told, more] if more else told)
-        if self._bar is None:
+        if self._bar is None or task is None:
             line = ": ".join(filter(None, (f"{share:4.0%}  {phase}", rest)))
             print(line, file=sys.stderr, flush=True)
             return
-        task = self._bar.task_ids[0]
-        self._bar.update(task, description=phase, completed=share, rest=rest)
+        self._bar.update(task.id, description=phase, completed=share, rest=rest)
         self._bar.refresh()
+
+
+def ignore(*_: object) -> None:
+    """Tell nobody how far work is."""
 
 
 def span(seconds: float) -> str:

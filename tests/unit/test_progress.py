@@ -16,7 +16,8 @@ from multicryogan.progress import ProgressLine
 with ProgressLine() as line:
     line.show("motion opens, 26 Å", 0.25, 1234.0, 90, "held-out 31.2 nats")
     print("a line above")
-    line.show("[bold] iteration 2", 1.0, 10.0, 0)
+    line.show("[bold] iteration 2", 0.5, 10.0, 2)
+    line.show("[bold] iteration 2", 0.75, 10.0, 1)
 print("done")
 """
 
@@ -74,6 +75,16 @@ def test_speed_and_time_left_are_those_of_the_phase(
     ]
 
 
+def test_steps_that_are_no_images_have_no_speed(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProgressLine() as line:
+        line.count_steps("laying maps", 0, 8)
+        clock.now += 20
+        line.count_steps("laying maps", 2, 8)
+    assert capsys.readouterr().err == " 25%  laying maps: 60 s left\n"
+
+
 def test_lines_are_rare_where_there_is_no_terminal(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,7 +102,8 @@ def test_a_terminal_has_one_line_that_goes_in_the_end() -> None:
     first, _, rest = plain.partition("a line above")
     assert "motion opens, 26 Å  25% " in first
     assert "1,234 images/s, 90 s left, held-out 31.2 nats" in first
-    assert "[bold] iteration 2" in rest  # no markup
+    assert "[bold] iteration 2  50% " in rest  # no markup; a new phase, so at once
+    assert "75%" not in rest  # a moment later
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # cursor back
     assert plain.rstrip().endswith("done")
 

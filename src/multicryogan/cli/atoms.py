@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def write_atoms(
     from multicryogan.cli.evaluate import in_true_box
     from multicryogan.evaluation import mean_map, own_frames
     from multicryogan.evaluation.rigid import REFLECT
+    from multicryogan.progress import ProgressLine
     from multicryogan.synthetic import models_path, place_models, read_truth
 
     source = models_path(truth_folder)
@@ -41,7 +43,9 @@ def write_atoms(
     box, size = truth.maps.shape[-1], truth.voxel_size
     resized = in_true_box(volumes, voxel_size, truth, run, truth_folder)
     mean = mean_map(truth.maps, truth.map_weights)
-    found = own_frames(resized, truth.maps, mean)
+    with ProgressLine() as line:
+        laying = partial(line.count_steps, "looking for the true conformations")
+        found = own_frames(resized, truth.maps, mean, laying)
     frames = found.on_alike
     # A point p of a map stands at R M p + t on the true one: see `Frames.poses`.
     mirror = torch.where(frames.is_mirrored[:, None], REFLECT, torch.ones(3))

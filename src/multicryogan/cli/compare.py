@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +85,7 @@ def _compare_folders(first: Path, second: Path, output: Path) -> int:
 
     from multicryogan.evaluation import match_sets, on_one_grid
     from multicryogan.io import write_volume
+    from multicryogan.progress import ProgressLine
 
     files = [_maps_of(path) for path in (first, second)]
     sets = [_read_set(paths) for paths in files]
@@ -94,7 +96,9 @@ def _compare_folders(first: Path, second: Path, output: Path) -> int:
         f"{len(n)} maps of {f}" for n, f in zip(files, (first, second), strict=True)
     )
     print(f"{counts}; folders in them are not looked into")
-    found = match_sets(one, other)
+    with ProgressLine() as line:
+        laying = partial(line.count_steps, "laying each map on each")
+        found = match_sets(one, other, laying)
     rows = _match_rows(files, found, voxel_size)
     with result_folder(output, MATCHES):
         forget(output, "on_*.mrc")

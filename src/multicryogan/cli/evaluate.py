@@ -57,6 +57,7 @@ def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     from multicryogan.evaluation import score
     from multicryogan.inference import read_series
     from multicryogan.io import whole_file
+    from multicryogan.progress import ProgressLine
     from multicryogan.report import plots
     from multicryogan.report.maps import plot_conformations
     from multicryogan.report.plane import plot_plane
@@ -66,16 +67,18 @@ def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     series = read_series(run).few()
     truth = read_truth(truth_folder)
     volumes = in_true_box(series.volumes, series.voxel_size, truth, run, truth_folder)
-    scores = score(
-        volumes,
-        series.latents,
-        series.weights,
-        truth.maps,
-        truth.map_coordinates,
-        truth.map_weights,
-        truth.voxel_size,
-        series.density,
-    )
+    with ProgressLine() as line:
+        scores = score(
+            volumes,
+            series.latents,
+            series.weights,
+            truth.maps,
+            truth.map_coordinates,
+            truth.map_weights,
+            truth.voxel_size,
+            series.density,
+            line.count_steps,
+        )
     with whole_file(output / SCORES) as path:
         path.write_text(json.dumps(scores.to_dict(), indent=1), encoding="utf-8")
     with whole_file(output / "table.txt") as path:

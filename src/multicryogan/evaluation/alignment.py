@@ -20,6 +20,7 @@ from multicryogan.evaluation.rigid import (
 )
 from multicryogan.evaluation.search import Pose, distinct, search, turn_all
 from multicryogan.fourier import fourier_resize, shell_index
+from multicryogan.progress import Progress, ignore
 
 FULL_BOX = 40  # finest grid of a single alignment, in voxels
 JOINT_BOX = 24  # finest grid when many pairs are aligned at once
@@ -89,6 +90,7 @@ def candidates_each(
     *,
     hands: bool = True,
     max_shell: int | None = None,
+    progress: Progress = ignore,
 ) -> list[tuple[Alignment, ...]]:
     """List the `candidates` of several volumes on one reference, which saves time.
 
@@ -97,6 +99,7 @@ def candidates_each(
         reference: (D, D, D) density that stays.
         hands: Try the mirror images too.
         max_shell: Last shell compared; all of them when missing.
+        progress: Called with volumes done, none at first, and volumes in all.
 
     Returns:
         For each volume at most four alignments, the best first.
@@ -109,6 +112,7 @@ def candidates_each(
     turned = turn_all(coarse[-1])
     found = []
     for i in range(len(volumes)):
+        progress(i, len(volumes))
         poses = search(coarse[i], coarse[-1], turned, hands=hands)
         poses = _best_refined(full[[i, -1]], poses, full.shape[-1] / coarse.shape[-1])
         found.append(

@@ -19,6 +19,7 @@ from multicryogan.evaluation.fsc import fsc, fsc_area, resolution_angstrom
 from multicryogan.evaluation.half_maps import HalfSetFSC, half_set_fsc, solvent_mask
 from multicryogan.evaluation.rigid import border_level
 from multicryogan.fourier import resampling_matrix
+from multicryogan.progress import Progress, ignore
 from multicryogan.rotations import geodesic_distance_deg
 
 SAME = 1e-3  # relative difference of voxels that is none
@@ -128,17 +129,20 @@ def compare_maps(
     )
 
 
-def match_sets(first: Tensor, second: Tensor) -> list[Match]:
+def match_sets(
+    first: Tensor, second: Tensor, progress: Progress = ignore
+) -> list[Match]:
     """Find for each map of a set the map of another that is most like it.
 
     Args:
         first: (M, D, D, D) densities in one frame.
         second: (N, D, D, D) densities on the same grid, each in a frame of its own.
+        progress: Called with maps of both that are done, and those in all.
 
     Returns:
         A match for each of the first.
     """
-    frames = own_frames(second, first, first.mean(0))
+    frames = own_frames(second, first, first.mean(0), progress)
     everyone = torch.arange(len(second))
     found = []
     for number, state in enumerate(first):

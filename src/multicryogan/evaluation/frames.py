@@ -10,6 +10,7 @@ from torch import Tensor
 from multicryogan.evaluation.alignment import JOINT_BOX, candidates_each, prepare
 from multicryogan.evaluation.fsc import check_cubes
 from multicryogan.evaluation.rigid import FINER, REFLECT, mirror, move, refine
+from multicryogan.progress import Progress, ignore
 
 AT_ONCE = 8  # pairs refined together
 
@@ -95,7 +96,9 @@ class OwnFrames:
         )
 
 
-def own_frames(volumes: Tensor, states: Tensor, mean: Tensor) -> OwnFrames:
+def own_frames(
+    volumes: Tensor, states: Tensor, mean: Tensor, progress: Progress = ignore
+) -> OwnFrames:
     """Give every volume its own frame: images do not show that of a conformation.
 
     Rotations, shifts and both hands are searched globally on the mean map. From each
@@ -107,12 +110,14 @@ def own_frames(volumes: Tensor, states: Tensor, mean: Tensor) -> OwnFrames:
         volumes: (N, D, D, D) densities in any frames.
         states: (M, D, D, D) true densities in one frame.
         mean: (D, D, D) their mean.
+        progress: Called with volumes and states done, and those in all.
 
     Returns:
         The volumes with their motions; a volume has one hand for all states.
     """
     check_cubes(volumes, states, mean)
-    offered = candidates_each(volumes, mean)
+    steps = len(volumes) + len(states)
+    offered = candidates_each(volumes, mean, progress=lambda n, _: progress(n, steps))
     owner = [n for n, poses in enumerate(offered) for _ in poses]
     starts = [pose for poses in offered for pose in poses]
     start = Frames(
@@ -122,13 +127,13 @@ def own_frames(volumes: Tensor, states: Tensor, mean: Tensor) -> OwnFrames:
     )
     small = handed(prepare(volumes, JOINT_BOX, None)[owner], start.is_mirrored)
     ratio = small.shape[-1] / volumes.shape[-1]
-    found = [
-        climb(small, state[None], start.rotation, start.shift * ratio)
-        for state in prepare(states, JOINT_BOX, None)
-    ]
-    rotation, shift, correlation = (
-        torch.stack(part, dim=1) for part in zip(*found, strict=True)
-    )  # (P, M, 3, 3), (P, M, 3), (P, M)
+    found = []
+    for number, state in enumerate(prepare(states, JOINT_BOX, None)):
+        progress(len(volumes) + number, steps)
+        found.append(climb(small, state[None], start.rotation, start.shift * ratio))
+    progress(steps, steps)
+    parts = (torch.stack(part, dim=1) for part in zip(*found, strict=True))
+    rotation, shift, correlation = parts  # (P, M, 3, 3), (P, M, 3), (P, M)
     score, alike = correlation.max(dim=1)
     scores = score.tolist()
     best = [

@@ -22,6 +22,7 @@ are laid on these, and so are the states around each, which volumes are matched 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ from multicryogan.evaluation.occupancy import Density, Occupancy, measure_occupa
 from multicryogan.evaluation.order import Order
 from multicryogan.evaluation.populations import Populations, populations
 from multicryogan.evaluation.table import score_table, to_plain
+from multicryogan.progress import Report, ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def score(
     state_weights: Tensor,
     voxel_size: float,
     density: Density | None = None,
+    report: Report = ignore,
 ) -> Scores:
     """Compare recovered conformations with the true states.
 
@@ -107,6 +110,7 @@ def score(
         state_weights: (M,) shares of the particles.
         voxel_size: Å per voxel.
         density: Where particles lie in the latent; at the volumes when missing.
+        report: Called with what is being done, how much of it is, and of how much.
 
     Returns:
         The scores; the head of this file says how they are measured.
@@ -120,7 +124,7 @@ def score(
         volumes, states, volume_weights=weights, state_weights=truth.weights
     )
     aligned = apply_alignment(volumes, alignment)
-    frames, laid = _in_own_frames(volumes, weights, truth)
+    frames, laid = _in_own_frames(volumes, weights, truth, report)
     own = judge(laid, truth, latents, weights)
     is_line = latents.shape[1] == 1
     return Scores(
@@ -179,12 +183,14 @@ def _truth(
 
 
 def _in_own_frames(
-    volumes: Tensor, weights: Tensor, truth: Truth
+    volumes: Tensor, weights: Tensor, truth: Truth, report: Report
 ) -> tuple[Frames, Laid]:
     """Lay volumes, true mean and recovered mean on the states, each by itself."""
     shown = truth.states[truth.shown]
     series = torch.cat((volumes, truth.mean[None]))
-    found = own_frames(series, shown, truth.mean)
+    laying = partial(report, "laying maps on the true ones")
+    found = own_frames(series, shown, truth.mean, laying)
+    report("comparing them", 0, 1)
     frames = found.on_mean.part(slice(len(volumes)))
     on_mean = frames.apply(volumes)
     mean = own_frames(mean_map(on_mean, weights)[None], shown, truth.mean)

@@ -11,12 +11,13 @@ from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
 from multicryogan.evaluation import align_neighbours
 from multicryogan.io import ParticleStack
-from multicryogan.likelihood.expectation import Examination, Progress
+from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.posterior import Placement
 from multicryogan.likelihood.thinning import CLOSE
 from multicryogan.networks import Generator
 from multicryogan.priors import LatentPrior
+from multicryogan.progress import Progress, ignore
 from multicryogan.rng import Shard
 from multicryogan.training import open_stage
 from multicryogan.training.build import has_frame
@@ -109,7 +110,7 @@ def assign(
     sign: int,
     *,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = ignore,
 ) -> Assignment:
     """Compare every particle with conformations in a grid of poses.
 

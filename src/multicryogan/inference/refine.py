@@ -22,7 +22,6 @@ from multicryogan.inference.refined import Refined, write_refined
 from multicryogan.inference.refinement import (
     FINE_ITERATIONS,
     Refinement,
-    Report,
     State,
 )
 from multicryogan.inference.starts import begin
@@ -31,6 +30,7 @@ from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.networks import Generator
 from multicryogan.priors import ViewLaw
+from multicryogan.progress import Report, ignore
 from multicryogan.rng import Shard
 from multicryogan.rotations import point_group
 from multicryogan.training import Stage, load_checkpoint, open_stage, save_checkpoint
@@ -48,7 +48,7 @@ def refine_run(
     output: Path,
     *,
     device: str = "cpu",
-    report: Report | None = None,
+    report: Report = ignore,
     say: Callable[[State], None] | None = None,
 ) -> Refined:
     """Refine what a generator has found, and write it to a folder.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ from multicryogan.imaging import ASYMMETRIC, Symmetry, symmetric_mask
 from multicryogan.inference.masks import Masks, molecule, sphere
 from multicryogan.inference.spacing import alike, follow
 from multicryogan.inference.symmetric import in_all_poses
-from multicryogan.likelihood.expectation import Examination, Progress
+from multicryogan.likelihood.expectation import Examination
 from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold
 from multicryogan.likelihood.marginal import ImageLaw
@@ -38,12 +37,12 @@ from multicryogan.likelihood.maximisation import (
 from multicryogan.likelihood.poses import PoseTree
 from multicryogan.likelihood.weighing import Counts, contrast_spread
 from multicryogan.priors import ViewLaw
+from multicryogan.progress import Progress, Report, ignore
 
 AGREE = 0.143  # correlation of the halves' mean maps up to which shells count
 AHEAD = 3  # shells beyond that are tried
 ENOUGH = 0.01  # nats an image that an iteration must gain on held-out images
 FINE_ITERATIONS = 4  # at least, of 8 and more: shares settle later than likelihoods
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +179,14 @@ class Refinement:
         placement = look.place(self.sampler, self.rows[2])
         return float(placement.log_likelihood.double().mean())
 
-    def step(self, state: State, report: Report | None = None) -> State:
+    def step(self, state: State, report: Report = ignore) -> State:
         """Do one iteration."""
         start = time.monotonic()
         sums, is_fine = [], self.is_fine(state)
         for half, manifold in enumerate(state.halves):
             look = self.look(manifold, state.shell, state.tree, is_fine)
             own = look.empty_sums(self.box)
-            progress = None if report is None else self._told(report, state, half)
+            progress = self._told(report, state, half)
             look.place(self.sampler, self.rows[half], own, progress)
             sums.append(own)
         basis, maxima, solvent, agreement = self._maximise(state, sums)

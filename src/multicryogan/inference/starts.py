@@ -25,13 +25,14 @@ from multicryogan.errors import InputError
 from multicryogan.evaluation import neighbour_frames
 from multicryogan.fourier import frequency_radius, shell_mean
 from multicryogan.inference.masks import in_sphere
-from multicryogan.inference.refinement import Refinement, Report, State, weighed
+from multicryogan.inference.refinement import Refinement, State, weighed
 from multicryogan.inference.spacing import follow, unrest
 from multicryogan.likelihood.least_squares import from_spectrum, to_spectrum
 from multicryogan.likelihood.manifold import Manifold, all_pairs
 from multicryogan.likelihood.maximisation import own_power
 from multicryogan.likelihood.weighing import Counts
 from multicryogan.networks import Generator
+from multicryogan.progress import Report, ignore
 from multicryogan.rng import stream
 
 MAP_IMAGES, MOTION_IMAGES = 4_000, 20_000  # at most
@@ -52,7 +53,7 @@ def begin(
     generator: Generator,
     latents: Tensor,
     excess: Tensor,
-    report: Report | None,
+    report: Report,
 ) -> tuple[State, str, dict[str, Any]]:
     """Make the starts that are asked for and keep the best.
 
@@ -93,7 +94,7 @@ def generator_start(
     work: Refinement,
     generator: Generator,
     latents: Tensor,
-    report: Report | None = None,
+    report: Report = ignore,
 ) -> Manifold:
     """Take the volumes of a generator at (V, d) latents, and bend them anew.
 
@@ -157,7 +158,7 @@ def random_start(
     work: Refinement,
     latents: Tensor,
     signal_power: Tensor,
-    report: Report | None = None,
+    report: Report = ignore,
 ) -> tuple[Manifold, list[float | None]]:
     """Make a manifold from images alone.
 
@@ -196,7 +197,7 @@ def random_start(
     return _best([*maps, *motions], scores), scores
 
 
-def _bend(work: Refinement, straight: Manifold, report: Report | None) -> Manifold:
+def _bend(work: Refinement, straight: Manifold, report: Report) -> Manifold:
     """Let images of the first half move a straight line, or a plane, and then bend it.
 
     Conformations follow the particles while nothing can fold: as soon as the line is
@@ -242,7 +243,7 @@ def ascend(
     manifold: Manifold,
     rows: Tensor,
     shell: int,
-    report: Report | None = None,
+    report: Report = ignore,
 ) -> tuple[Manifold, Counts]:
     """Do one iteration without halves: the prior is the power beyond the noise.
 
@@ -252,8 +253,7 @@ def ascend(
     look = work.look(manifold, shell, work.tree)
     sums = look.empty_sums(work.box)
     name = f"start, shells to {shell}"
-    progress = None if report is None else partial(report, name)
-    look.place(work.sampler, rows, sums, progress)
+    look.place(work.sampler, rows, sums, partial(report, name))
     estimate = work.maximum(manifold, sums, shell)
     basis = weighed(estimate, own_power(estimate), work.masks(manifold.basis))
     return replace(manifold, basis=basis), sums.counts

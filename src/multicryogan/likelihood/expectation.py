@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +20,9 @@ from multicryogan.likelihood.posterior import Placement, place
 from multicryogan.likelihood.search import likely_cells, search
 from multicryogan.likelihood.thinning import SAMPLE, Chance
 from multicryogan.likelihood.weighing import Counts, weigh
+from multicryogan.progress import Progress, ignore
 
 BLOCK = 2**25  # pixels of the images examined at once; a block makes all slices anew
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Examination:
         sampler: ImageSampler,
         rows: Tensor,
         sums: Sums | None = None,
-        progress: Progress | None = None,
+        progress: Progress = ignore,
     ) -> Placement:
         """Place the images of rows (N,), and add them to sums where given.
 
@@ -79,8 +78,7 @@ class Examination:
         """
         box = sampler.preprocessing.box
         scorer, parts, done = self._scorer(box), [], 0
-        told = progress or _ignore
-        told(0, len(rows))
+        progress(0, len(rows))
         for some in torch.split(rows, max(1, BLOCK // box**2)):
             images, cells = self._look(*sampler.take(some), some)
             found = search(cells, images, scorer, self.tree)
@@ -89,7 +87,7 @@ class Examination:
                 accumulate(sums, cells, images, scorer, self.tree, found, placement)
             parts.append(placement)
             done += len(some)
-            told(done, len(rows))
+            progress(done, len(rows))
         return Placement.join(parts)
 
     def count(self, sampler: ImageSampler, rows: Tensor) -> Counts:
@@ -115,7 +113,3 @@ class Examination:
 
     def _scorer(self, box: int) -> Scorer:
         return Scorer.of(self.manifold, self.law.modes(box, self.manifold.basis))
-
-
-def _ignore(done: int, total: int) -> None:
-    """Tell nobody."""

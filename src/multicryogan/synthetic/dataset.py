@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from multicryogan.config import SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.imaging import sample_noise
 from multicryogan.io.mrc import StackWriter
+from multicryogan.progress import Progress, ignore
 from multicryogan.synthetic.checks import check_simulation
 from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views, draw_views
@@ -49,8 +50,6 @@ from multicryogan.synthetic.unfinished import remove_abandoned, unfinished_folde
 
 CLEAN, TRUTH = "clean.tmp", "truth"
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass
 class _Counter:
@@ -71,7 +70,7 @@ def simulate(
     output: str | Path,
     *,
     base: str | Path = ".",
-    progress: Progress | None = None,
+    progress: Progress = ignore,
 ) -> None:
     """Write a synthetic data set: particles.star, its stacks, and truth/.
 
@@ -104,7 +103,7 @@ def simulate(
         remove_abandoned(output)
         temporary.mkdir(parents=True)
         torch.set_num_threads(1)  # each block of images has a thread instead
-        _write(temporary, config, conformations, law, threads, progress or _ignore)
+        _write(temporary, config, conformations, law, threads, progress)
         if len(law.states) <= MOST_MODELS:
             write_models(
                 temporary / TRUTH / MODELS,
@@ -254,7 +253,3 @@ def _noise(
     for step, start in enumerate(range(0, images, most)):
         count = min(most, images - start)
         yield sample_noise((count, box, box), power, rng.stream(seed, name, step=step))
-
-
-def _ignore(done: int, images: int) -> None:
-    """Report nothing."""

@@ -113,7 +113,13 @@ def test_voxel_sizes_that_cannot_be_are_refused() -> None:
 def test_each_map_of_a_set_finds_its_own() -> None:
     states = hinge(24, [0.0, 20.0, 40.0])
     order = [2, 0, 1]
-    found = match_sets(states, scrambled(states[order], seed=1))
+    told: list[tuple[int, int]] = []
+    found = match_sets(
+        states,
+        scrambled(states[order], seed=1),
+        lambda done, total: told.append((done, total)),
+    )
+    assert told == [(done, 6) for done in range(7)]  # searches, then states
     assert [order[match.number] for match in found] == [0, 1, 2]
     assert all(match.fsc_area > 0.9 for match in found)
     assert all(math.isfinite(match.fsc_area) for match in found)
