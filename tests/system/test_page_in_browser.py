@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multicryogan.report.page import write_report
@@ -115,6 +116,39 @@ def test_the_surface_is_where_the_density_is(browser: Browser) -> None:
     assert browser.tell("window.report.level()") > level  # type: ignore[operator]
     tighter = browser.tell(f"Math.max(...{MESH}.x.map(Math.abs))")
     assert tighter < reach  # type: ignore[operator]
+
+
+CAMERA = "document.querySelector('#surface').layout.scene.camera"
+
+
+def eye(browser: Browser) -> np.ndarray:
+    """Where the surface is seen from."""
+    seen = browser.tell(f"['x', 'y', 'z'].map((axis) => {CAMERA}.eye[axis])")
+    return np.array(seen)
+
+
+def test_keys_turn_and_zoom_the_surface(browser: Browser) -> None:
+    browser.page.locator("[data-view=y]").click()  # seen from -y: x to the right, z up
+    browser.page.locator("#surface").focus()
+    start, press = eye(browser), browser.page.keyboard.press
+    place = browser.tell("window.scrollY")
+    np.testing.assert_allclose(start / np.linalg.norm(start), [0, -1, 0], atol=1e-6)
+    distance, step = np.linalg.norm(start), np.radians(10)
+    press("ArrowRight")  # what is in front goes right: the camera goes left
+    aside = distance * np.array([-np.sin(step), -np.cos(step), 0])
+    np.testing.assert_allclose(eye(browser), aside, atol=1e-6)
+    press("ArrowLeft")
+    press("ArrowUp")  # what is in front goes up: the camera goes down
+    below = distance * np.array([0, -np.cos(step), -np.sin(step)])
+    np.testing.assert_allclose(eye(browser), below, atol=1e-6)
+    press("+")
+    np.testing.assert_allclose(eye(browser), 0.9 * below, atol=1e-6)
+    press("-")
+    for _ in range(35):  # over the poles, and back
+        press("ArrowUp")
+    np.testing.assert_allclose(eye(browser), start, atol=1e-5)
+    assert browser.tell("window.scrollY") == place  # the page stays
+    assert browser.said == []
 
 
 def test_play_goes_on_and_stops(browser: Browser) -> None:

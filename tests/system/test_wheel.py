@@ -7,7 +7,8 @@ import pytest
 from wheels import built_wheel
 
 ROOT = Path(__file__).parents[2]
-ASSETS = {"page.html", "page.css", "page.js", "theme.js", "explorer.js", "surface.js"}
+SCRIPTS = {"page.js", "theme.js", "explorer.js", "camera.js", "surface.js"}
+ASSETS = {"page.html", "page.css", *SCRIPTS}
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ HEAD = 2_000  # bytes of a page that it stands in
 FIRST = "conformation_001"
 LEARNED = ("shift_sigma_angstrom", "contrast_spread")  # by refine
 MOST_DIMENSIONS = 2  # of a latent that is drawn
-SCRIPTS = ("surface.js", "theme.js", "explorer.js", "page.js")
+SCRIPTS = ("surface.js", "camera.js", "theme.js", "explorer.js", "page.js")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ const PLAIN = [0, 1].map((end) => [end, "#7fb0d3"]);
 const DIVERGING = ["#08519c", "#6baed6", "#f7f7f7", "#fdae61", "#c05a00"].map(
   (colour, n) => [n / 4, colour],
 );
-const EYES = { start: [0.48, -0.79, 0.38], x: [1, 0, 0], y: [0, -1, 0], z: [0, 0, 1] };
 const LIGHT = { x: -2, y: 2, z: 0 }; // as seen from the camera, which it follows
 
 /** One conformation at a time as a surface; sliders choose which, and its level. */
@@ -64,13 +63,7 @@ class Explorer {
         Plotly.relayout(this.place, { "scene.camera": camera }),
       );
     }
-    byId("explorer").addEventListener("keydown", (event) => {
-      const { key, target } = event;
-      const own = this.axes.find(({ input }) => input === target);
-      if (key !== " " || (target !== this.place && !own)) return;
-      event.preventDefault(); // of scrolling the page
-      this.toggle(own ?? this.axes[0]);
-    });
+    byId("explorer").addEventListener("keydown", (event) => this.press(event));
     // A new surface would undo a turn under way: frames wait for its end.
     const hold = () => {
       this.isHeld = true;
@@ -80,6 +73,24 @@ class Explorer {
     for (const end of ["pointerup", "pointercancel"]) {
       addEventListener(end, () => (this.isHeld = false), true);
     }
+  }
+
+  /** Space plays, on the surface or a slider; other keys turn the surface. */
+  press(event) {
+    const { key, target, ctrlKey, metaKey, altKey } = event;
+    if (ctrlKey || metaKey || altKey) return; // the browser's own
+    const own = this.axes.find(({ input }) => input === target);
+    const isSurface = target === this.place;
+    if (key === " " && (isSurface || own)) this.toggle(own ?? this.axes[0]);
+    else if (!isSurface || !this.turn(key)) return;
+    event.preventDefault(); // of scrolling the page
+  }
+
+  /** Turn or zoom by a key; false of keys that do neither. */
+  turn(key) {
+    const camera = cameraAfter(key, this.place.layout.scene.camera);
+    if (camera) Plotly.relayout(this.place, { "scene.camera": camera });
+    return camera !== null;
   }
 
   /** Leave the wheel to the page until the surface has been clicked. */
@@ -193,12 +204,9 @@ class Explorer {
     };
   }
 
-  /** Camera that sees the molecule whole; eye in units of the box. */
+  /** Camera that sees the molecule whole. */
   camera(view) {
-    const distance = (3 * this.radius) / (this.data.box * this.data.voxel_size);
-    const [x, y, z] = EYES[view].map((part) => part * distance);
-    const up = view === "z" ? { x: 0, y: 1, z: 0 } : { x: 0, y: 0, z: 1 };
-    return { eye: { x, y, z }, center: { x: 0, y: 0, z: 0 }, up };
+    return cameraAt(view, (3 * this.radius) / (this.data.box * this.data.voxel_size));
   }
 
   /** Layout of the scene: the box to scale, its axes hidden. */
