@@ -51,7 +51,15 @@ def compare(
         if mask is not None:
             raise InputError(f"--mask {mask}: a mask is for two maps, not for folders")
         return _compare_folders(first, second, output)
-    return _write_comparison(compare_files(first, second, mask), output)
+    _write_comparison(compare_files(first, second, mask), output)
+    folders = first.parent, second.parent
+    if folders[0] != folders[1] and all(map(_is_of_series, (first, second))):
+        print(
+            "each is one of a series, and latents may run either way: multicryogan "
+            f"compare {folders[0]} {folders[1]} finds which is like which"
+        )
+    print(f"done: {output}")
+    return 0
 
 
 def compare_files(first: Path, second: Path, mask: Path | None = None) -> Comparison:
@@ -66,7 +74,7 @@ def compare_files(first: Path, second: Path, mask: Path | None = None) -> Compar
     return compare_maps(one[0], other[0], voxel_size, inside)
 
 
-def _write_comparison(found: Comparison, output: Path) -> int:
+def _write_comparison(found: Comparison, output: Path) -> None:
     from multicryogan.io import write_volume
     from multicryogan.report.plots import plot_half_sets
 
@@ -76,8 +84,6 @@ def _write_comparison(found: Comparison, output: Path) -> int:
         _write_curves(found, output)
         plot_half_sets(found.curves, output / FSC_PNG)
     print("\n".join(_lines(found)))
-    print(f"done: {output}")
-    return 0
 
 
 def _compare_folders(first: Path, second: Path, output: Path) -> int:
@@ -113,6 +119,13 @@ def _compare_folders(first: Path, second: Path, output: Path) -> int:
     areas = sorted(float(row["fsc_area"]) for row in rows)
     print(f"done: {output}; FSC area {areas[0]:.3f} to {areas[-1]:.3f}")
     return 0
+
+
+def _is_of_series(path: Path) -> bool:
+    """Whether a numbered map lies beside others of its name."""
+    name = path.stem.rstrip("0123456789")
+    names = [other.stem.rstrip("0123456789") for other in path.parent.iterdir()]
+    return name != path.stem and names.count(name) > 1
 
 
 def _maps_of(path: Path) -> list[Path]:

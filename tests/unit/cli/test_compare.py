@@ -37,6 +37,7 @@ def test_two_maps_are_laid_on_each_other(
     assert compare(folder / "a/map_0.mrc", folder / "b/map_1.mrc", output=out) == 0
     said = capsys.readouterr().out
     assert "the same hand, the same sign" in said
+    assert f"multicryogan compare {folder}/a {folder}/b finds" in said
     assert "correlation in the mask 0.99" in said or "mask 1.000" in said
     facts = json.loads((out / "compare.json").read_text())
     assert facts["correlation"] > 0.98
@@ -64,6 +65,15 @@ def test_a_mask_of_the_user_is_used(folder: Path) -> None:
         for name in ("free", "masked")
     )
     assert free != masked
+
+
+def test_maps_of_no_series_are_no_reason_to_compare_folders(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = (folder / "a/map_0.mrc").rename(folder / "a/own.mrc")
+    for other in ("a/map_1.mrc", "b/map_1.mrc"):
+        assert compare(one, folder / other, output=folder / "out") == 0
+    assert "latents" not in capsys.readouterr().out
 
 
 def test_each_map_of_a_folder_finds_its_own(folder: Path) -> None:
