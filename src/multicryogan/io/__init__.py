@@ -1,6 +1,6 @@
 """Particle, volume and table files."""
 
-from multicryogan.io.arrays import read_arrays
+from multicryogan.io.arrays import read_archive, read_arrays
 from multicryogan.io.atomic import one_writer, whole_file
 from multicryogan.io.cryodrgn import CryodrgnTables, cryodrgn_tables, write_cryodrgn
 from multicryogan.io.cryosparc import load_cryosparc, with_columns
@@ -39,6 +39,7 @@ __all__ = [
     "half_sets",
     "load_cryosparc",
     "one_writer",
+    "read_archive",
     "read_arrays",
     "read_particles",
     "read_star",

@@ -44,17 +44,7 @@ def read_arrays(
     Raises:
         InputError: It cannot be read, lacks an array, or arrays do not fit each other.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {cure}") from None
-    with file:
-        try:
-            found = _load(file, shapes)
-        except _DAMAGED:
-            raise InputError(
-                f"cannot read {path}: it is damaged or no archive of arrays; {cure}"
-            ) from None
+    found = read_archive(path, cure, shapes)
     missing = [name for name in shapes if name not in found]
     if missing:
         raise InputError(f"cannot read {path}: it lacks {', '.join(missing)}; {cure}")
@@ -62,13 +52,43 @@ def read_arrays(
     return found
 
 
-def _load(file: IO[bytes], names: Iterable[str]) -> dict[str, NDArray[Any]]:
+def read_archive(
+    path: Path, cure: str, names: Iterable[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an .npz file, or those of some names that are there.
+
+    Args:
+        path: The file.
+        cure: What the user can do when the file cannot be used.
+        names: Of the arrays that are wanted; all when missing.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; {cure}") from None
+    with file:
+        try:
+            return _load(file, names)
+        except _DAMAGED:
+            raise InputError(
+                f"cannot read {path}: it is damaged or no archive of arrays; {cure}"
+            ) from None
+
+
+def _load(file: IO[bytes], names: Iterable[str] | None) -> dict[str, NDArray[Any]]:
     """Take those arrays that are there."""
     archive = np.load(file, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError("a single array")
     with archive:
-        found = {name: archive[name] for name in names if name in archive}
+        wanted = archive.files if names is None else names
+        found = {name: archive[name] for name in wanted if name in archive}
     if not all(isinstance(array, np.ndarray) for array in found.values()):
         raise ValueError("bytes that are no array")
     return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from multicryogan.config import MoleculeConfig, MotionConfig
 from multicryogan.errors import InputError
+from multicryogan.io.arrays import read_archive
 from multicryogan.synthetic.composition import Composition
 from multicryogan.synthetic.conformations import (
     Conformations,
@@ -164,11 +165,7 @@ def _frame_atoms(config: MoleculeConfig, base: Path) -> Atoms:
 
 def _read_npz(path: Path, atoms: Atoms) -> tuple[NDArray[np.float64], Atoms]:
     """Coordinates of all atoms, or of the CA atoms alone, as (F, A, 3)."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = [archive[name] for name in archive.files]
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"frames {path} cannot be read: {error}") from None
+    arrays = list(read_archive(path, "check molecule.frames").values())
     if len(arrays) != 1 or arrays[0].ndim != 3 or 3 not in arrays[0].shape[1:]:
         shapes = [array.shape for array in arrays]
         raise InputError(

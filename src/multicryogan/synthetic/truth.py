@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from multicryogan.config import SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.imaging import CTFParams
+from multicryogan.io.arrays import read_archive
 from multicryogan.io.mrc import read_volume, write_volume
 from multicryogan.synthetic.conformations import Conformations
 from multicryogan.synthetic.draws import Views
@@ -213,11 +213,7 @@ def _problem_of(table: pd.DataFrame, files: list[str]) -> str:
 
 def _read_rows(path: Path, axes: int) -> dict[str, NDArray[np.generic]]:
     """Read the arrays of N particles, whose conformations have some coordinates."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            rows = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
-        raise InputError(f"{path} cannot be read: {error}; simulate again") from None
+    rows = read_archive(path, "simulate again")
     shapes = {
         "state": (),
         "coordinates": (axes,),

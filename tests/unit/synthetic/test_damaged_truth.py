@@ -76,13 +76,13 @@ def test_a_weight_that_is_none_is_refused(truth: Path, weight: str) -> None:
 def test_cut_rows_are_refused(truth: Path) -> None:
     data = (truth / "rows.npz").read_bytes()
     (truth / "rows.npz").write_bytes(data[: len(data) // 2])
-    refused(truth, r"rows\.npz cannot be read")
+    refused(truth, r"cannot read .*rows\.npz: it is damaged")
 
 
 def test_one_array_in_place_of_rows_is_refused(truth: Path) -> None:
     with (truth / "rows.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    refused(truth, r"rows\.npz cannot be read")
+    refused(truth, r"cannot read .*rows\.npz: it is damaged")
 
 
 @pytest.mark.parametrize(

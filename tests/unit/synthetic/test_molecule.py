@@ -169,7 +169,7 @@ def test_frames_and_motions_together_are_refused() -> None:
         ({"a": np.zeros((2, 3))}, "expected one array"),
         ({"a": np.zeros((2, 3, 3)), "b": np.zeros(3)}, "expected one array"),
         ({"a": np.full((2, 3, 3), np.nan)}, "not finite"),
-        ({"a": np.array([None, "x"])}, "cannot be read"),
+        ({"a": np.array([None, "x"])}, "cannot read"),
     ],
 )
 def test_unusable_npz_frames_are_refused(
@@ -184,11 +184,25 @@ def test_unusable_npz_frames_are_refused(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("a.txt", "expected .npz"), ("a.npz", "cannot be read"), ("a.pdb", "no struct")],
+    [
+        ("a.txt", "expected .npz"),
+        ("a.npz", "cannot read .*No such file"),
+        ("a.pdb", "no struct"),
+    ],
 )
 def test_absent_frames_are_refused(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         load_conformations(MoleculeConfig(frames=name), tmp_path)
+
+
+def test_damaged_npz_frames_are_refused(write_pdb: PdbWriter, tmp_path: Path) -> None:
+    path = write_pdb("pair.pdb", PAIR)
+    np.savez(tmp_path / "frames.npz", a=np.zeros((2, 3, 3)))
+    data = (tmp_path / "frames.npz").read_bytes()
+    (tmp_path / "frames.npz").write_bytes(data[: len(data) // 2])
+    config = MoleculeConfig(structures=(str(path),), frames="frames.npz")
+    with pytest.raises(InputError, match="it is damaged"):
+        load_conformations(config, tmp_path)
 
 
 def test_models_of_different_atoms_are_refused(write_pdb: PdbWriter) -> None:
