@@ -21,7 +21,10 @@ that alone costs is told by the true maps' poses, once these maps are laid on th
 neighbours as `assign` lays its own. Along one continuous coordinate the particles are
 counted in thirds of the true range: their latents between class maps, these maps
 between true ones. Posterior means crowd towards the middle, under the true maps as
-well; shares less that blur are what `multicryogan evaluate FOLDER` tells.
+well; shares less that blur are what `multicryogan evaluate FOLDER` tells. All these
+place a conformation by its map. A map may be short of what its particles are, where no
+image shows a part of its frequencies: so conformations are also placed at the mean true
+coordinate of the particles they have, by posterior weight, and counted there.
 
 What the true maps tell is kept in the FILE of --told, and read from there where it is.
 """
@@ -185,6 +188,7 @@ def report(found: Found, truth: Truth) -> list[str]:
         )
     if truth.map_coordinates.shape[1] == 1 and truth.units != (PRESENT,):
         lines.append(_shares_along(mean[:, 0], rows, truth))
+        lines.append(_shares_of_own(placement.conformation_weight, rows, truth))
     return lines
 
 
@@ -217,7 +221,8 @@ def report_assigned(folder: Path, rows: Tensor, truth: Truth) -> str:
         if len(truth.units) > 1:
             return told
         found = np.interp(latent[:, 0], places, places_along(maps, truth))
-        return f"{told}; {_shares_along(torch.from_numpy(found), rows, truth)}"
+        placed = _shares_along(torch.from_numpy(found), rows, truth)
+        return f"{told}; {placed}; {_shares_of_own(weight[rows], rows, truth)}"
     first, _ = widest_step(maps)
     group = latent[:, 0] > float(places[first : first + 2].mean())
     right = max((group == state, group != state), key=lambda hits: int(hits.sum()))
@@ -254,6 +259,17 @@ def _shares_along(found: Tensor, rows: Tensor, truth: Truth) -> str:
         "difference of the cumulative shares "
         f"{100 * here.largest_difference(there):.1f} points"
     )
+
+
+def _shares_of_own(weight: Tensor, rows: Tensor, truth: Truth) -> str:
+    """Place conformations by the particles that (B, V) weights give, and count them."""
+    true, states = truth.coordinates[rows, 0], truth.map_coordinates[:, 0]
+    share = weight.double().mean(0)
+    place = weight.double().T @ true.double() / (len(rows) * share)
+    used = share > 0
+    limits = (float(states.min()), float(states.max()))
+    shares = Cumulative.spread(place[used], share[used], limits).shares(limits)
+    return f"conformations where their particles are: {_percents(list(shares))}"
 
 
 def _true_turns(found: Found, truth: Truth) -> list[str]:

@@ -338,7 +338,7 @@ def test_particles_are_counted_where_their_class_maps_belong(tmp_path: Path) -> 
     write_assigned(tmp_path / "a", maps, latent, rotation, weight)
     rows = torch.arange(0, 200, 2)
     told = oracle.report_assigned(tmp_path / "a", rows, moving)
-    placed, own, difference = told.split("in thirds of the range, ")[1].split("; ")
+    placed, own, difference, _ = told.split("in thirds of the range, ")[1].split("; ")
     numbers = [
         [float(x.split()[0]) for x in side.split(":")[-1].split("/")]
         for side in (placed, own)
@@ -349,3 +349,27 @@ def test_particles_are_counted_where_their_class_maps_belong(tmp_path: Path) -> 
     )
     torch.testing.assert_close(*map(torch.tensor, numbers), atol=6.0, rtol=0)
     assert float(difference.split()[-2]) < 6
+
+
+def test_conformations_are_also_placed_by_their_particles(tmp_path: Path) -> None:
+    """Three quarters of the maps are the first, but particles are in their order."""
+    config = SimulationConfig(
+        images=300, box=16, pixel_size=10.0, law=LawConfig(maps=5)
+    )
+    simulate(config, tmp_path / "d")
+    moving = read_truth(tmp_path / "d")
+    states = moving.map_coordinates[:, 0]
+    along = (moving.coordinates[:, 0] - states[0]) / (states[-1] - states[0])
+    nearest = (9 * along).long().clamp(max=8)
+    weight = torch.eye(9)[nearest]
+    maps = torch.cat((moving.maps[:1].repeat(5, 1, 1, 1), moving.maps[1:]))
+    write_assigned(tmp_path / "a", maps, along, moving.rotation, weight)
+    rows = torch.arange(300)
+    told = oracle.report_assigned(tmp_path / "a", rows, moving)
+    by_map, by_own = (
+        [float(x.split()[0]) for x in told.split(name)[1].split(";")[0].split("/")]
+        for name in ("as placed: ", "conformations where their particles are: ")
+    )
+    thirds = (3 * along).long().clamp(max=2).bincount(minlength=3) / 3
+    torch.testing.assert_close(torch.tensor(by_own), thirds, atol=2.0, rtol=0)
+    assert by_map[0] > 45
