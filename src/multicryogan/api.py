@@ -1,4 +1,4 @@
-"""Everything that the commands do, from Python: `import multicryogan.api as mcg`.
+"""What the commands do, from Python: `import multicryogan.api as mcg`.
 
 Folders are those of the commands, so that work may be begun in one and gone on with in
 the other. Arrays are NumPy's, float32, axes (z, y, x), densities positive.
@@ -183,7 +183,7 @@ class Assigned:
         folder: Where they are.
         latent: (N, d) posterior means.
         latent_spread: (N, d) posterior standard deviations.
-        conformation: (N,) number of the most likely conformation, from 0.
+        conformation: (N,) number, from 0, of that of the best pair with a pose.
         rotation: (N, 3, 3) matrices A of the best pose, r_image = A r_volume.
         shift_angstrom: (N, 2) of the best pose, x and y.
         log_likelihood: (N,) in nats.
@@ -211,7 +211,7 @@ def simulate(
 
     Args:
         output: Folder to write.
-        config: What to simulate; not given: 20,000 images of the built-in molecule.
+        config: What to simulate; not given: 10,000 images of the built-in molecule.
     """
     simulate_particles(config or SimulationConfig(), Path(output))
     return read_particles(Path(output) / "particles.star")
@@ -250,7 +250,7 @@ def train(
         output: Folder of the run.
         config: Its settings: `run_config({"train": {"images": 500_000}})`.
         device: Where to compute.
-        threads: Of the CPU; 0: all cores.
+        threads: Of the CPU; 0: OMP_NUM_THREADS, or all cores.
         given: What the particle file does not say.
 
     Raises:

@@ -47,8 +47,8 @@ def assign(
     particles_assigned.star or .cs, as the particles came: with angles, origins, half-
     sets and classes (class_001.mrc is 1 in RELION, 0 in cryoSPARC), all other columns
     as they were. poses.npz, ctf.npz and z.npz say the same in cryoDRGN's conventions.
-    Shifts are searched as far as the run drew them (--imaging.shift-sigma-angstrom of
-    train).
+    Shifts are searched to 2.5 times the width that train or refine learned, and not
+    at all where train had no --imaging.shift-sigma-angstrom.
     """
     from multicryogan import inference
     from multicryogan.progress import ProgressLine

@@ -34,7 +34,7 @@ def compare(
     output: options.Output,
     mask: Annotated[
         Path | None,
-        Parameter(help="Mask (.mrc) on the grid of the first map; drawn if not given."),
+        Parameter(help="Mask (.mrc) drawn on reference.mrc; made if not given."),
     ] = None,
     threads: options.Threads = 0,
 ) -> int:
@@ -63,7 +63,7 @@ def compare(
 
 
 def compare_files(first: Path, second: Path, mask: Path | None = None) -> Comparison:
-    """Lay one map on another, in a mask on the grid of the first if one is given."""
+    """Lay one map on another, in a mask on their common grid if one is given."""
     from multicryogan.evaluation import compare_maps, on_one_grid
 
     maps = [_read_map(path) for path in (first, second)]

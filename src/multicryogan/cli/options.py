@@ -24,7 +24,9 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     Parameter(help="Where to compute; auto takes a GPU when there is one."),
 ]
-Threads = Annotated[int, Parameter(help="CPU threads; 0: all cores of this machine.")]
+Threads = Annotated[
+    int, Parameter(help="CPU threads; 0: OMP_NUM_THREADS, or all cores.")
+]
 Particles = Annotated[
     Path, Parameter(help="Particles: RELION .star, cryoSPARC .cs, or a .mrcs stack.")
 ]
@@ -43,15 +45,15 @@ class ParticleOptions:
     datadir: Path | None = None
     """Folder that the image paths in the file refer to."""
     pixel_size: float | None = None
-    """Å per pixel, when the file does not hold it."""
+    """Å per pixel of all particles; wins over the file."""
     voltage_kv: float | None = None
-    """Voltage in kV, when the file does not hold it."""
+    """Voltage in kV; wins over the file."""
     cs_mm: float | None = None
-    """Spherical aberration in mm, when the file does not hold it."""
+    """Spherical aberration in mm; wins over the file."""
     amplitude_contrast: float | None = None
-    """Amplitude contrast, 0 to 1, when the file does not hold it."""
+    """Amplitude contrast, 0 to 1; wins over the file."""
     defocus_angstrom: float | None = None
-    """One defocus for all, in Å, when the file does not hold it."""
+    """One defocus for all, in Å, without astigmatism; wins over the file."""
 
 
 def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:

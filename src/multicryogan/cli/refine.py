@@ -34,11 +34,11 @@ def refine(
     """Refine the conformations of a run by the likelihood of every particle.
 
     Two halves of the particles are refined apart from a low-passed start. Writes maps
-    of the conformations, unfiltered half maps, their correlation (fsc.csv), the
-    resolution that it tells (refine.json), the mask that the maps were kept in
-    (mask.mrc), from where the particles are seen (views.csv, views.png), whether they
-    explain images that were held out as well as they claim (verdict.json), and
-    manifold.safetensors, which `assign` reads. The same command goes on with a
+    of the conformations, unfiltered half maps, their correlation in a mask, corrected
+    for it (fsc.csv), the resolution that it tells (refine.json), the mask that the maps
+    were kept in (mask.mrc), from where the particles are seen (views.csv, views.png),
+    whether they explain images that were held out as well as they claim (verdict.json),
+    and manifold.safetensors, which `assign` reads. The same command goes on with a
     refinement that was stopped.
     """
     from multicryogan import inference

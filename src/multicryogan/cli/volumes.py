@@ -25,7 +25,7 @@ def volumes(
     output: options.Output,
     count: Annotated[
         int | None,
-        Parameter(help="Maps along the latent of a trained run; 21 if not given."),
+        Parameter(help="Maps along the first latent dimension of a trained run; 21."),
     ] = None,
     latents: Annotated[
         Path | None,

@@ -45,7 +45,8 @@ class GeneratorConfig:
     """components: mean and motions; cnn: 3D network; volume: one map (CryoGAN)."""
     start_map: Annotated[str, Parameter(name=["--start-map", "start-map"])] = ""
     """Map (.mrc) to start from, low-passed, in place of a rough ball; if the particle
-    file holds poses, they refer to it and say how often each side is seen."""
+    file holds poses, they refer to it and, where views are learned, say how often
+    each side is seen."""
     focus_mask: Annotated[str, Parameter(name=["--focus-mask", "focus-mask"])] = ""
     """Mask (.mrc) drawn on the starting map, outside of which nothing moves."""
     components: int = 5
@@ -137,7 +138,7 @@ class TrainConfig:
     average_decay: float = 0.998
     """Per-step decay of the averaged generator that snapshots hold."""
     coarse_share: float = 0.5
-    """Share of the run at half the working box (0: no coarse stage)."""
+    """Share of the run at half the working box (0, or a box under 30: none)."""
     start_shell: int = 3
     """Low-pass at the start, in Fourier pixels (0: no low-pass)."""
     low_pass_share: float = 0.8

@@ -1,8 +1,7 @@
 """What a particle file holds, and what would spoil a reconstruction from it.
 
 `check_particles` looks at everything that training will use, before hours are spent:
-the files, the optics, a sample of the images, their noise. Poses and half-sets are
-mentioned and not used.
+the files, the optics, a sample of the images, their noise.
 """
 
 from __future__ import annotations
@@ -207,11 +206,13 @@ def _describe_unused(stack: ParticleStack, page: _Page) -> None:
     has_poses = page.attempt(stack.rotations) is not None
     present = [
         name
-        for name, is_there in (("poses", has_poses), ("half-sets", has_halves))
+        for name, is_there in (
+            ("poses, for --start-map alone", has_poses),
+            ("half-sets, kept by refine and assign", has_halves),
+        )
         if is_there
     ]
-    text = " and ".join(present)
-    page.fact("also in the file", f"{text}; not used" if text else "no poses")
+    page.fact("also in the file", "; ".join(present) or "no poses")
 
 
 def _describe_images(stack: ParticleStack, page: _Page) -> bool:

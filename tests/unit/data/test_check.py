@@ -268,7 +268,9 @@ def test_poses_and_half_sets_are_mentioned(tmp_path: Path) -> None:
         tmp_path, ball_images(COUNT), **angles, rlnRandomSubset=[1, 2] * (COUNT // 2)
     )
     text = fact(report_on(path), "also in the file")
-    assert text == "poses and half-sets; not used"
+    assert text == (
+        "poses, for --start-map alone; half-sets, kept by refine and assign"
+    )
 
 
 def test_defocus_in_micrometres_is_noted(tmp_path: Path) -> None:
