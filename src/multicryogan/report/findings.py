@@ -169,7 +169,7 @@ def _shared(states: pd.DataFrame, where: str = "") -> Number:
 def _reached(contents: Contents) -> Number:
     told = _told(contents)
     if not contents.refined:
-        return _number("Resolution", "not told", "`multicryogan refine` measures it")
+        return _number("Resolution", "not told", "multicryogan refine measures it")
     if not told:
         return _number("Resolution", "not told", "the halves tell none")
     note = "half-sets, FSC 0.143, in a mask"

@@ -173,7 +173,7 @@ def _landscape(contents: Contents) -> Section | None:
         )
     if populations is None:
         text += (
-            " The shares are the model's own: intervals need particles that `assign` "
+            " The shares are the model's own: intervals need particles that assign "
             "placed on these conformations."
         )
         caption = "Density of the particles"
