@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multicryogan.config import RunConfig
+from multicryogan.config import ImagingConfig, RunConfig
 from multicryogan.data.background import open_background
 from multicryogan.data.gains import with_gains
 from multicryogan.data.optics import optics_groups
@@ -18,10 +18,12 @@ from multicryogan.data.preprocess import Preprocessing
 from multicryogan.data.sampler import ImageSampler
 from multicryogan.data.spectra import Spectra, survey
 from multicryogan.data.view import View, Views, coloured
+from multicryogan.errors import InputError
 from multicryogan.imaging import CTFParams
 from multicryogan.imaging.noise import radial_power
 from multicryogan.io import ParticleStack
 from multicryogan.likelihood import ImageLaw, PoseTree
+from multicryogan.likelihood.shifts import REACH
 from multicryogan.networks import Generator
 from multicryogan.priors import ImagingPrior, LatentPrior, ViewLaw, with_defocus_range
 from multicryogan.rng import Shard, stream
@@ -160,32 +162,31 @@ def open_stage(
         shard: This process's part of every batch.
         device: "cpu" or a CUDA device.
         most_nats: That the discriminator is shown of an image.
+
+    Raises:
+        InputError: Shifts are so wide that they lead out of the images.
     """
-    seed = config.train.seed
+    seed, imaging = config.train.seed, config.imaging
+    _check_shifts(imaging.shift_sigma_angstrom, stack.field_angstrom)
     preprocessing = Preprocessing.of(config.data, box, sign)
     pixel_size = stack.field_angstrom / box
     optics = stack.ctf_params()
     group = optics_groups(stack)
     if optics is not None:
         optics = dataclasses.replace(optics, group=torch.from_numpy(group))
-    is_white = config.imaging.noise_source == "white"
+    is_white = imaging.noise_source == "white"
     spectra = survey(stack, group, preprocessing, seed, device, is_white=is_white)
     patches = None
-    if config.imaging.background:
-        background = open_background(stack, config.imaging.background)
+    if imaging.background:
+        background = open_background(stack, imaging.background)
         patches = PatchNoise(background, preprocessing, device)
         spectra = dataclasses.replace(spectra, rim=patches.power(group, seed))
     if optics is not None:
         optics = with_gains(optics, spectra, stack.field_angstrom)
     sampler = ImageSampler(stack, preprocessing, seed, optics, shard, device)
-    is_drawn = max(config.imaging.defocus_um) > 0
-    if optics is not None and is_drawn:
-        draws = stream(seed, "defocus")
-        optics = with_defocus_range(optics, config.imaging.defocus_um, draws)
-    widths = config.imaging.shift_sigma_angstrom, config.imaging.contrast_spread
     simulator = Simulator(
         LatentPrior(config.latent.kind, config.latent.dimensions),
-        ImagingPrior(optics, widths[0], seed, contrast_spread=widths[1]),
+        _imaging_prior(imaging, optics, seed),
         pixel_size,
         seed,
         shard,
@@ -195,7 +196,7 @@ def open_stage(
     dither = spectra.dither(most_nats)
     shown = spectra.with_noise(dither)
     equaliser = shown.equaliser() if len(spectra.share) > 1 else None
-    view = View(preprocessing, pixel_size, not is_drawn, equaliser)
+    view = View(preprocessing, pixel_size, max(imaging.defocus_um) <= 0, equaliser)
     given = dither if bool((dither > 0).any()) else None
     batch = (config.train.volumes_per_batch, config.train.poses_per_volume)
     return Stage(
@@ -222,3 +223,29 @@ def starting_scale(stage: Stage, generator: Generator) -> float:
     floor = 0.01 * (excess + spectra.noise[1:-1] @ modes)
     strength = torch.maximum(excess, floor) / (simulated @ modes)
     return float(strength.sqrt())
+
+
+def _imaging_prior(
+    imaging: ImagingConfig, optics: CTFParams | None, seed: int
+) -> ImagingPrior:
+    """Law of optics, shifts and contrasts that images are simulated with."""
+    if optics is not None and max(imaging.defocus_um) > 0:
+        draws = stream(seed, "defocus")
+        optics = with_defocus_range(optics, imaging.defocus_um, draws)
+    sigma, spread = imaging.shift_sigma_angstrom, imaging.contrast_spread
+    return ImagingPrior(optics, sigma, seed, contrast_spread=spread)
+
+
+def _check_shifts(sigma_angstrom: float, field_angstrom: float) -> None:
+    """Refuse shifts that would be searched beyond the rims of the images.
+
+    Raises:
+        InputError: Their standard deviation is so large.
+    """
+    most = field_angstrom / 2 / REACH
+    if sigma_angstrom > most:
+        raise InputError(
+            f"imaging.shift_sigma_angstrom is {sigma_angstrom:g}; images of "
+            f"{field_angstrom:.0f} Å are searched to {REACH:g} times as far: give at "
+            f"most {most:.0f}"
+        )

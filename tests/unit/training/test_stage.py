@@ -13,6 +13,7 @@ from torch import Tensor
 from background_files import write_noise
 from multicryogan.config import RefineConfig
 from multicryogan.data.patches import PatchNoise
+from multicryogan.errors import InputError
 from multicryogan.imaging import radial_power, sample_noise
 from multicryogan.imaging.ctf import ring_ctf
 from multicryogan.inference.refine import open_work
@@ -225,3 +226,11 @@ def test_a_start_reads_no_patches(
     stage = patched(tmp_path)
     monkeypatch.setattr(PatchNoise, "draw", None)
     assert starting_scale(stage, build_generator(tiny_config(), 32)) > 0
+
+
+def test_shifts_that_lead_out_of_the_images_are_refused(tmp_path: Path) -> None:
+    stack = bare_stack(tmp_path)
+    most = stack.field_angstrom / 5
+    make_stage(stack, changes={"imaging": {"shift_sigma_angstrom": 0.99 * most}})
+    with pytest.raises(InputError, match=f"give at most {most:.0f}"):
+        make_stage(stack, changes={"imaging": {"shift_sigma_angstrom": 1.01 * most}})
