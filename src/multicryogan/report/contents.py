@@ -31,6 +31,7 @@ from multicryogan.inference.findings import ALIKE, FINDINGS
 from multicryogan.inference.landscape import STATES, TABLE, WAYS
 from multicryogan.inference.refined import CURVES, REPORT, VIEWS
 from multicryogan.io import read_table
+from multicryogan.priors.views import CELLS
 from multicryogan.report.about import read_about
 from multicryogan.training import METRICS, QUALITY, SNAPSHOT, load_snapshot
 from multicryogan.training.build import has_frame
@@ -134,7 +135,7 @@ def gather(folders: list[Path]) -> Contents:
         leakage=_json(_first(folders, LEAKAGE), "found"),
         scores=_json(folder / SCORES, "own_frames", "box", "voxel_size"),
         halves=_table(folder / CURVES, "shell"),
-        views=_table(folder / VIEWS, "all"),
+        views=_views(folder / VIEWS),
         populations=populations,
         landscape=_table(_first(folders, TABLE), "free_energy_kt", "error_kt", "state"),
         states=_table(_first(folders, STATES), "state", "conformation", *SHARE),
@@ -216,6 +217,14 @@ def _json(path: Path, *needed: str) -> dict[str, Any]:
 def _table(path: Path, *needed: str) -> pd.DataFrame | None:
     """Read a table, of which these columns are needed; None where there is none."""
     return read_table(path, needed, ANEW) if path.is_file() else None
+
+
+def _views(path: Path) -> pd.DataFrame | None:
+    """Read the table of all directions of view."""
+    found = _table(path, "all")
+    if found is not None and len(found) != CELLS:
+        raise _unreadable(path, f"it has {len(found)} of {CELLS} directions of view")
+    return found
 
 
 def _lines(path: Path, *needed: str) -> tuple[dict[str, float], ...]:

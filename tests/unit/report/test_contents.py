@@ -32,6 +32,7 @@ def folder(whole: Path, tmp_path: Path) -> Path:
         ("verdict.json", "[]", "no facts"),
         ("refine.json", '{"finished": true}', "lacks iterations"),
         ("views.csv", "a,b\n1,2\n", "lacks all"),
+        ("views.csv", "rot_deg,all\n1,2\n", "has 1 of 192 directions"),
         ("fsc.csv", "", "damaged or no table"),
         ("likeness.npz", "PK\x03\x04", "damaged or no archive"),
     ],
