@@ -372,6 +372,8 @@ def report(
     *runs: str | Path | Run | Assigned, output: str | Path | None = None
 ) -> Path:
     """Write the page about a run, and what others of the same particles add to it."""
+    if not runs:
+        raise InputError("report was given no folder; give those of train or refine")
     folders = [_folder(run) for run in runs]
     return write_report(folders, None if output is None else Path(output))
 

@@ -122,3 +122,18 @@ def test_maps_are_compared_and_correlated(tmp_path: Path) -> None:
     assert found.correlation > 0.999
     curve = mcg.fsc(volume.numpy(), torch.tensor(2.0) * volume)
     np.testing.assert_allclose(curve, 1, atol=1e-5)
+
+
+def test_what_no_command_could_ask_for_is_refused(
+    particles: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(mcg.InputError, match="device is 'gpu'; give auto, cpu or cuda"):
+        mcg.train(
+            particles,
+            tmp_path / "run",
+            mcg.run_config({}),
+            device="gpu",  # type: ignore[arg-type]
+        )
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(mcg.InputError, match="given no folder"):
+        mcg.report()

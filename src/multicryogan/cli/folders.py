@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from multicryogan.errors import InputError
 def result_folder(folder: Path, mark: str) -> Iterator[None]:
     """Make a folder for results, or take one that holds earlier results of its kind.
 
-    A folder that was made here goes again when the work in it does not come to its
+    Folders that were made here go again when the work in it does not come to its
     end, unless it can be gone on with.
 
     Args:
@@ -27,7 +28,7 @@ def result_folder(folder: Path, mark: str) -> Iterator[None]:
     from multicryogan.report.about import ABOUT
     from multicryogan.training.state import CHECKPOINTS
 
-    is_new = not folder.exists()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()} - {ABOUT}
@@ -43,8 +44,11 @@ def result_folder(folder: Path, mark: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_new and not (folder / CHECKPOINTS).exists():
+        if missing and not (folder / CHECKPOINTS).exists():
             shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # where others have put something
+                for parent in missing[1:]:
+                    parent.rmdir()
         raise
 
 

@@ -103,6 +103,8 @@ def set_up_torch(device: str, threads: int) -> str:
         raise InputError(
             f"--threads is {threads}; give 0 (all cores) or up to {MOST_THREADS}"
         )
+    if device not in ("auto", "cpu", "cuda"):  # which no command asks for
+        raise InputError(f"the device is {device!r}; give auto, cpu or cuda")
     if threads > 0:
         torch.set_num_threads(threads)
     has_cuda = torch.cuda.is_available()

@@ -58,11 +58,11 @@ def volumes(
     may_jump = not (run / MANIFOLD).is_file()
     laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
     with result_folder(output, SERIES):
-        forget(output, "volume_*.mrc", "atoms.*")
-        _write_maps(laid, points, voxel_size, output)
-        if truth is not None:
+        if truth is not None:  # first: it may be refused, and earlier results stay
             print("looking for the true conformation of each map: a minute or more")
             write_atoms(laid, voxel_size, run, truth, output)
+        forget(output, "volume_*.mrc", *(() if truth is not None else ("atoms.*",)))
+        _write_maps(laid, points, voxel_size, output)
         write_viewers(laid, output, has_atoms=truth is not None)
     mirrored = int(frames.is_mirrored.sum())
     if mirrored > 0:

@@ -23,6 +23,7 @@ from multicryogan.progress import Progress, ignore
 from multicryogan.rotations import geodesic_distance_deg
 
 SAME = 1e-3  # relative difference of voxels that is none
+FLAT = 1e-6  # of the size of a map: what is left of it in a mask is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ def compare_maps(
     Returns:
         Over all rotations and shifts, both hands and both signs the best alignment,
         and how alike the maps are then.
+
+    Raises:
+        InputError: A map is the same everywhere in the mask.
     """
     found, sign = max(
         ((align(sign * second, first), sign) for sign in (1.0, -1.0)),
@@ -112,6 +116,12 @@ def compare_maps(
         mean = mean * torch.sign(mean.pow(3).mean())
         mask = solvent_mask(mean, voxel_size)
     inside = [_levelled(volume, mask) for volume in (reference, moved)]
+    for own, whole in zip(inside, (reference, moved), strict=True):
+        if not own.norm() > FLAT * whole.norm():
+            raise InputError(
+                "a map is the same everywhere in the mask; give a mask of more voxels, "
+                "about what both maps show"
+            )
     scale = float((inside[0] * inside[1]).sum() / inside[1].square().sum())
     size = inside[0].norm() * inside[1].norm()
     correlation = float((inside[0] * inside[1]).sum() / size.clamp(min=1e-30))

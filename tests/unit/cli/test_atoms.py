@@ -77,6 +77,19 @@ def test_volumes_puts_them_beside_the_maps(
     assert "atoms, which were mirrored" in capsys.readouterr().out
 
 
+def test_a_truth_that_is_refused_leaves_earlier_maps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = (Known(read_truth(data).maps), RunConfig(), VOXEL_SIZE)
+    monkeypatch.setattr("multicryogan.training.load_snapshot", lambda run: found)
+    out = tmp_path / "maps"
+    assert volumes(tmp_path / "run", output=out, count=5) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError, match=r"models\.cif is missing"):
+        volumes(tmp_path / "run", output=out, count=3, truth=tmp_path)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_a_table_without_models_and_other_data_get_one_line(
     data: Path, tmp_path: Path
 ) -> None:

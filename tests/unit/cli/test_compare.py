@@ -76,6 +76,23 @@ def test_maps_of_no_series_are_no_reason_to_compare_folders(
     assert "latents" not in capsys.readouterr().out
 
 
+def test_a_mask_in_which_a_map_shows_nothing_is_refused(folder: Path) -> None:
+    dot, corner = torch.zeros(2, BOX, BOX, BOX)
+    dot[12, 12, 12], corner[:3, :3, :3] = 1, 1
+    hollow = STATES[0] * (1 - corner)
+    for number, volume in enumerate((dot, corner, hollow)):
+        write_volume(folder / f"{number}.mrc", volume, VOXEL_SIZE)
+    for mask in ("0.mrc", "1.mrc"):
+        with pytest.raises(InputError, match="the same everywhere in the mask"):
+            compare(
+                folder / "2.mrc",
+                folder / "2.mrc",
+                output=folder / "out",
+                mask=folder / mask,
+            )
+    assert not (folder / "out").exists()
+
+
 def test_each_map_of_a_folder_finds_its_own(folder: Path) -> None:
     out = folder / "out"
     assert compare(folder / "a", folder / "b", output=out) == 0

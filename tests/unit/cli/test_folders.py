@@ -21,6 +21,23 @@ def test_a_new_folder_is_made_and_an_empty_one_is_taken(tmp_path: Path) -> None:
     assert (tmp_path / "a/b").is_dir()
 
 
+@pytest.mark.parametrize("name", ["", "typo/notes.txt"])
+def test_folders_above_go_again_with_work_that_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    def refuse() -> None:
+        (tmp_path / name).touch()  # of somebody else, meanwhile
+        raise InputError("no run")
+
+    with (
+        pytest.raises(InputError, match="no run"),
+        result_folder(tmp_path / "typo/deep/evaluation", "mark"),
+    ):
+        refuse()
+    assert (tmp_path / "typo").exists() == bool(name)
+    assert not (tmp_path / "typo/deep").exists()
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", "latents.csv"])
 def test_a_folder_of_other_things_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
