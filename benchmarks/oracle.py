@@ -249,8 +249,7 @@ def places_along(maps: Tensor, truth: Truth) -> Tensor:
 
 def _shares_along(found: Tensor, rows: Tensor, truth: Truth) -> str:
     """Count particles (B,) at coordinates that were found, and where they are."""
-    true, states = truth.coordinates[rows, 0], truth.map_coordinates[:, 0]
-    limits = (float(states.min()), float(states.max()))
+    true, limits = truth.coordinates[rows, 0], _limits(truth)
     ones = torch.ones(len(rows))
     here, there = (Cumulative.spread(x, ones, limits) for x in (found, true))
     return (
@@ -263,13 +262,19 @@ def _shares_along(found: Tensor, rows: Tensor, truth: Truth) -> str:
 
 def _shares_of_own(weight: Tensor, rows: Tensor, truth: Truth) -> str:
     """Place conformations by the particles that (B, V) weights give, and count them."""
-    true, states = truth.coordinates[rows, 0], truth.map_coordinates[:, 0]
+    true = truth.coordinates[rows, 0]
     share = weight.double().mean(0)
     place = weight.double().T @ true.double() / (len(rows) * share)
     used = share > 0
-    limits = (float(states.min()), float(states.max()))
+    limits = _limits(truth)
     shares = Cumulative.spread(place[used], share[used], limits).shares(limits)
     return f"conformations where their particles are: {_percents(list(shares))}"
+
+
+def _limits(truth: Truth) -> tuple[float, float]:
+    """Least and greatest coordinate of the true maps along their one axis."""
+    states = truth.map_coordinates[:, 0]
+    return float(states.min()), float(states.max())
 
 
 def _true_turns(found: Found, truth: Truth) -> list[str]:

@@ -89,7 +89,7 @@ def check_particles(
     _describe_optics(stack, page)
     if is_uniform and not page.problems:
         _describe_coverage(stack, settings.box, page)
-    _describe_unused(stack, page)
+    _describe_others(stack, page)
     if is_uniform and _describe_images(stack, page):
         power = _describe_signal(stack, settings, page)
         if power is not None:
@@ -199,7 +199,7 @@ def _describe_coverage(stack: ParticleStack, working_box: int, page: _Page) -> N
         )
 
 
-def _describe_unused(stack: ParticleStack, page: _Page) -> None:
+def _describe_others(stack: ParticleStack, page: _Page) -> None:
     """Say which results of other programs are in the file."""
     columns = set(stack.table.columns)
     has_halves = bool({"rlnRandomSubset", "alignments3D/split"} & columns)
