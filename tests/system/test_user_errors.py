@@ -270,6 +270,10 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         with_options("--images", "many"),
         ("many", "int"),
     ),
+    "fraction for a whole number": (
+        with_options("--seed", "1.5"),
+        ("--seed is 1.5", "give a whole number"),
+    ),
     "option without a value": (with_options("--seed"), ("--seed", "--help")),
     # simulate
     "molecule beyond the box": (simulating("--pixel-size", "2"), ("16", "use box")),
@@ -476,6 +480,15 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "truth of another field": (truth_of_another_field, ("span", "give the truth")),
     "oblong true map": (oblong_true_map, ("state_0001.mrc", "cubic")),
 }
+
+
+def test_one_process_of_no_team_is_named_with_its_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    message = message_of(with_options()(tmp_path), capsys)
+    assert "RANK is not set; start it with torchrun" in message
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(autouse=True)

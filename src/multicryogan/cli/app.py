@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -95,12 +95,26 @@ def make_app(tokens: Sequence[str]) -> App:
     for place, command in enumerate(COMMANDS):
         app.command(command, sort_key=place)
     name = next((t for t in tokens if not t.startswith("-")), "")
-    defaults = _file_and_mode(name, tokens)
-    if defaults:
-        # Below the command's name: at the top, the table [train] would be taken for
-        # the command of that name and left out.
-        app.config = cyclopts.config.Dict({name: _kebab(defaults)})
+    # Below the command's name: at the top, the table [train] would be taken for the
+    # command of that name and left out.
+    defaults = {name: _kebab(_file_and_mode(name, tokens))}
+    app.config = (_refuse_fractions, cyclopts.config.Dict(defaults))
     return app
+
+
+def _refuse_fractions(
+    app: App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection
+) -> None:
+    """Refuse fractions for whole numbers, which would be rounded."""
+    del app, commands
+    for argument in arguments:
+        is_whole = int in (argument.hint, *get_args(argument.hint))
+        for token in argument.tokens:
+            if is_whole and "." in token.value:
+                raise InputError(
+                    f"{token.keyword or argument.name} is {token.value}; give a whole "
+                    "number"
+                )
 
 
 def _file_and_mode(command: str, tokens: Sequence[str]) -> dict[str, Any]:

@@ -111,9 +111,20 @@ def set_up_torch(device: str, threads: int) -> str:
     if device == "cuda" and not has_cuda:
         raise InputError("--device cuda: torch sees no CUDA device; give --device cpu")
     if has_cuda and device != "cpu":
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return _own_gpu(torch.cuda.device_count())
     keep_freed_memory()
     return "cpu"
+
+
+def _own_gpu(count: int) -> str:
+    """Name the GPU that torchrun means for this process; the first without it."""
+    number = os.environ.get("LOCAL_RANK") or "0"
+    if not number.isdecimal() or int(number) >= count:
+        raise InputError(
+            f"LOCAL_RANK is {number!r} where torch sees {count} GPUs; start as many "
+            "processes as there are GPUs, or unset it"
+        )
+    return f"cuda:{number}"
 
 
 def keep_freed_memory() -> None:

@@ -73,15 +73,16 @@ def run_training(
         InputError: Of the particles, the settings or the folder.
         TrainingError: The game broke down.
     """
-    import os
+    from contextlib import nullcontext
 
     from multicryogan.cli.report import write_report
     from multicryogan.data import check_background
     from multicryogan.inference import VERDICT, judge_run
     from multicryogan.report.about import recorded
     from multicryogan.training import train
+    from multicryogan.training.distributed import told_shard
 
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = told_shard().rank == 0
     stack.check_files()
     stack.ctf_params()  # complains before anything is written
     if config.imaging.background:
@@ -91,7 +92,7 @@ def run_training(
         grids = ", ".join(f"box {g.box} of {g.pixel_size:.3f} Å" for g in stack.grids)
         print(f"{len(stack):,} particles, {grids}")
         print(text)
-    with recorded(output, device):
+    with recorded(output, device) if is_first else nullcontext():
         is_done = train(
             config, stack, sign, output, device=device, on_preview=_draw_preview
         )

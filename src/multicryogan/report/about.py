@@ -35,14 +35,14 @@ def recorded(folder: Path, device: str = "cpu") -> Iterator[None]:
     no folder.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    is_done = os.environ.get("RANK", "0") == "0"
+    is_refused = False
     try:
         yield
     except InputError:
-        is_done = False
+        is_refused = True
         raise
     finally:
-        if is_done and folder.is_dir():
+        if not is_refused and folder.is_dir():
             record = {
                 "command": shlex.join(["multicryogan", *sys.argv[1:]]),
                 "started": started.isoformat(timespec="seconds"),

@@ -10,22 +10,58 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from multicryogan.errors import InputError
 from multicryogan.rng import Shard
+
+CURE = "start it with torchrun, or unset WORLD_SIZE to train in one process"
+
+
+def told_shard() -> Shard:
+    """Share of this process among those that torchrun started; all without it.
+
+    Raises:
+        InputError: What torchrun sets in the environment is there in part, or is no
+            number.
+    """
+    told = {"WORLD_SIZE": os.environ.get("WORLD_SIZE") or "1"}
+    if told["WORLD_SIZE"] == "1":
+        return Shard()
+    others = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    told |= {name: os.environ.get(name, "") for name in others}
+    for name, value in told.items():
+        if not value:
+            world = told["WORLD_SIZE"]
+            raise InputError(f"WORLD_SIZE is {world} but {name} is not set; {CURE}")
+        if name != "MASTER_ADDR" and not value.isdecimal():
+            raise InputError(f"{name} is {value!r} in the environment; {CURE}")
+    rank, world = int(told["RANK"]), int(told["WORLD_SIZE"])
+    if rank >= world:
+        raise InputError(f"RANK is {rank} of WORLD_SIZE {world}; {CURE}")
+    return Shard(rank, world)
 
 
 def join_team(device: str) -> Shard:
-    """Join the processes that torchrun started, or stand alone without it."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return Shard()
-    if not dist.is_initialized():
+    """Join the processes that torchrun started, or stand alone without it.
+
+    Raises:
+        InputError: They do not find one another.
+    """
+    shard = told_shard()
+    if shard.world > 1 and not dist.is_initialized():
         # The optimisers import this. Imported after the group is made, it keeps the
         # group in default arguments for ever, and gloo's threads, still running when
         # Python ends, now and then abort the process.
         import_module("torch._dynamo")
 
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return Shard(dist.get_rank(), world)
+        try:
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        except dist.DistError as error:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise InputError(
+                f"the {shard.world} processes do not meet at {where} "
+                f"({str(error).splitlines()[0]}); {CURE}"
+            ) from None
+    return shard
 
 
 def leave_team() -> None:

@@ -44,15 +44,6 @@ def test_work_that_made_no_folder_leaves_none(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_other_processes_of_a_team_record_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    with recorded(tmp_path):
-        pass
-    assert read_about(tmp_path) == []
-
-
 def test_a_broken_record_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / ABOUT).write_text("{")
     with recorded(tmp_path):
