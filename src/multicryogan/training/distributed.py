@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from multicryogan.errors import InputError
 from multicryogan.rng import Shard
 
+TORCHRUN = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
 CURE = "start it with torchrun, or unset WORLD_SIZE to train in one process"
 
 
@@ -23,15 +24,14 @@ def told_shard() -> Shard:
         InputError: What torchrun sets in the environment is there in part, or is no
             number.
     """
-    told = {"WORLD_SIZE": os.environ.get("WORLD_SIZE") or "1"}
-    if told["WORLD_SIZE"] == "1":
+    told = {name: os.environ.get(name, "") for name in TORCHRUN}
+    if told["WORLD_SIZE"] in ("", "1"):
         return Shard()
-    others = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-    told |= {name: os.environ.get(name, "") for name in others}
     for name, value in told.items():
         if not value:
-            world = told["WORLD_SIZE"]
-            raise InputError(f"WORLD_SIZE is {world} but {name} is not set; {CURE}")
+            raise InputError(
+                f"WORLD_SIZE is {told['WORLD_SIZE']} but {name} is not set; {CURE}"
+            )
         if name != "MASTER_ADDR" and not value.isdecimal():
             raise InputError(f"{name} is {value!r} in the environment; {CURE}")
     rank, world = int(told["RANK"]), int(told["WORLD_SIZE"])
