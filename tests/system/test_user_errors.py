@@ -146,7 +146,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
     "oblong images": (oblong_images, ("16 x 32", "square")),
     "bare stack without pixel size": (
         bare_stack(*OPTICS, "--defocus-angstrom", "9000", pixel_size=0.0),
-        ("pixel size", "give"),
+        ("pixel_size is 0", "give"),
     ),
     "bare stack without voltage": (
         bare_stack("--defocus-angstrom", "9000"),

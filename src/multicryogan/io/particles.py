@@ -18,11 +18,11 @@ from multicryogan.imaging.params import CTFParams
 from multicryogan.io.cryosparc import read_cryosparc
 from multicryogan.io.images import ImageFiles
 from multicryogan.io.mrc_header import read_stack_header
+from multicryogan.io.ranges import check_range
 from multicryogan.io.relion import read_relion
 from multicryogan.io.rows import Floats, OpticsOverride, ParticleRows, first_true
 
 _STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".stk")
-_RANGES = {"voltage_kv": (10.0, 2000.0), "amplitude_contrast": (0.0, 0.999)}
 GROUP_COLUMNS = ("rlnOpticsGroup", "ctf/exp_group_id")
 _READ = 2**22  # pixels read at once: images on disk may be large
 _SPREAD = 1e-3  # relative difference of pixel sizes that is rounding
@@ -138,12 +138,7 @@ class ParticleStack:
         sizes = self._values.get("pixel_size")
         if sizes is None:
             sizes = self._files.header_pixel_sizes()
-        wrong = first_true(~((sizes > 0) & np.isfinite(sizes)))
-        if wrong is not None:
-            raise InputError(
-                f"{self.path}, {self._rows.describe(wrong)}: no pixel size in the file "
-                f"({sizes[wrong]:g}); give it in Å (pixel_size)"
-            )
+        check_range(self._rows, "pixel_size", sizes)
         return sizes
 
     @property
@@ -334,19 +329,7 @@ class ParticleStack:
                 f"{self.path} has a defocus but no {label}; add the column, or give "
                 f"{name}"
             )
-        wrong = first_true(~np.isfinite(values))
-        if wrong is not None:
-            raise InputError(
-                f"{self.path}, {self._rows.describe(wrong)}: {label} is "
-                f"{values[wrong]}; put the row right or remove it"
-            )
-        low, high = _RANGES.get(name, (-np.inf, np.inf))
-        wrong = first_true((values < low) | (values > high))
-        if wrong is not None:
-            raise InputError(
-                f"{self.path}, {self._rows.describe(wrong)}: {label} is "
-                f"{values[wrong]:g}; expected {low:g} to {high:g}, check its unit"
-            )
+        check_range(self._rows, name, values)
         return torch.from_numpy(values.astype(np.float32))
 
     def _pose(self, values: Floats | None, what: str) -> Tensor | None:

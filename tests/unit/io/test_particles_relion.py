@@ -203,15 +203,36 @@ def test_a_defocus_that_is_text_names_its_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"rlnVoltage": "300000"}, {"rlnAmplitudeContrast": "10"}]
+    ("label", "value", "said"),
+    [
+        ("rlnVoltage", "300000", "300000 kV; expected 10 to 2000"),
+        ("rlnAmplitudeContrast", "10", "10; expected 0 to 0.999"),
+        ("rlnDefocusU", "1e39", r"1e\+39 Å; expected -1e\+06 to 1e\+06"),
+        ("rlnCtfScalefactor", "0", "0; expected 0.001 to 1000"),
+        ("rlnCtfScalefactor", "-1", "-1; expected 0.001"),
+        ("rlnCtfScalefactor", "1e30", r"1e\+30; expected 0.001"),
+        ("rlnCtfBfactor", "-100000", r"-100000 Å²; expected -1000 to 10000"),
+        ("rlnPhaseShift", "1e30", r"1e\+30°; expected"),
+        ("rlnSphericalAberration", "27000", "27000 mm; expected"),
+    ],
 )
-def test_optics_in_another_unit_are_refused(
-    tmp_path: Path, wrong: dict[str, str]
+def test_optics_that_no_microscope_has_are_refused_with_their_row(
+    tmp_path: Path, label: str, value: str, said: str
 ) -> None:
-    (label,) = wrong
-    stack = read_particles(write(tmp_path, block("", [OLD | wrong])))
-    with pytest.raises(InputError, match=f"{label} is .* check its unit"):
+    row = OLD | {"rlnPhaseShift": "0", label: value}
+    stack = read_particles(write(tmp_path, block("", [row])))
+    expected = rf"row 1 \(.*: {label} is {said}.*: check its unit"
+    with pytest.raises(InputError, match=expected):
         stack.ctf_params()
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "1e300", "nan"])
+def test_pixels_that_no_detector_has_are_refused_with_their_row(
+    tmp_path: Path, value: str
+) -> None:
+    row = without(OLD, "rlnMagnification") | {"rlnImagePixelSize": value}
+    with pytest.raises(InputError, match=r"row 1 .*rlnImagePixelSize is "):
+        _ = read_particles(write(tmp_path, block("", [row]))).pixel_sizes
 
 
 def test_optics_missing_in_the_optics_table_are_taken_from_the_rows(
