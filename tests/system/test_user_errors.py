@@ -211,8 +211,8 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ("32 pixels", "--data.box 32"),
     ),
     "background beyond the corners": (
-        with_options("--data.background-radius", "2"),
-        ("data.background_radius", "between"),
+        with_options("--data.background-radius", "1.35"),
+        ("data.background_radius", "between 0.1 and 1.2"),
     ),
     "negative number of images": (with_options("--images", "-5"), ("images", "-5")),
     "negative time": (with_options("--time-limit", "-1"), ("time_limit", "-1")),

@@ -14,7 +14,7 @@ import numpy as np
 
 from multicryogan.config import DataConfig
 from multicryogan.data.coverage import POOR, SPREAD, measure_coverage
-from multicryogan.data.inspection import ImageSample, inspect_images
+from multicryogan.data.inspection import ImageSample, check_masked, inspect_images
 from multicryogan.data.optics import describe_groups, unusual_optics
 from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
 from multicryogan.data.signal import CLEAR, Band, Power, measure_power
@@ -233,7 +233,9 @@ def _describe_images(stack: ParticleStack, page: _Page) -> bool:
             f"{blank:,} of {len(sample.rows):,} images are constant (the first is "
             f"row {sample.blank[0] + 1}); remove them"
         )
-    return not sample.broken and blank < len(sample.rows)
+    masked, count = len(sample.masked), len(sample.rows)
+    page.attempt(lambda: check_masked(stack, masked, count))
+    return not sample.broken and blank < count and 2 * masked <= count
 
 
 def _odd_images(sample: ImageSample) -> list[str]:
@@ -242,8 +244,11 @@ def _odd_images(sample: ImageSample) -> list[str]:
     notes = []
     if 0 < len(sample.blank) <= DUPLICATES * len(sample.rows):
         notes.append(f"{len(sample.blank):,} {count} are constant")
+    is_usual = 2 * len(sample.masked) > len(sample.rows)  # which is a problem
+    masked = sample.masked[: 0 if is_usual else None]
     for rows, what in (
         (sample.outlying, "are much brighter, darker or stronger than the others"),
+        (masked, "have corners of one value (masked, or beyond the micrograph)"),
         (sample.spotted, "have single pixels far off the others (X-rays, dust)"),
     ):
         if len(rows):

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multicryogan.data.inspection import refuse_masked
 from multicryogan.data.preprocess import (
     Preprocessing,
     background_mask,
@@ -116,7 +117,11 @@ def survey(
     Returns:
         The spectra. Those of a group of which few images were read lean towards those
         of all.
+
+    Raises:
+        InputError: The images are masked.
     """
+    refuse_masked(stack)
     mask = background_mask(preprocessing).to(device)
     order = torch.randperm(len(stack), generator=stream(seed, "survey"))[:most]
     share = torch.from_numpy(np.bincount(group) / len(group)).float().to(device)

@@ -30,7 +30,7 @@ from multicryogan.tables import check_finite, to_dict
 COUNT, AMOUNT, SHARE = (1, inf), (0, inf), (0, 1)
 DECAY = (0, nextafter(1, 0))  # forgets at last
 BOUNDS: dict[str, tuple[float, float]] = {
-    "data.background_radius": (0.1, 1.4),  # the corners are at the root of two
+    "data.background_radius": (0.1, 1.2),  # 13 pixels lie beyond at a box of 16
     "data.window_edge_px": AMOUNT,
     "latent.dimensions": (1, 4),  # 5 cells along each: 625 have views of their own
     "generator.components": COUNT,

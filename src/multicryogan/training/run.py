@@ -15,7 +15,7 @@ from multicryogan.io import ParticleStack, one_writer, whole_file
 from multicryogan.tables import mistakes_in, read_toml, to_dict, write_toml
 from multicryogan.training.build import check_config
 from multicryogan.training.distributed import join_team, leave_team
-from multicryogan.training.state import CHECKPOINTS
+from multicryogan.training.state import CHECKPOINTS, SNAPSHOT
 from multicryogan.training.trainer import Preview, Trainer
 
 CONFIG, PARTICLES = "config.toml", "particles.txt"
@@ -100,13 +100,13 @@ def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:
     path, source = run / CONFIG, run / PARTICLES
     particles = f"{stack.path.resolve()}\n{len(stack)}\n".encode(*PATHS)
     try:
-        if path.is_file():
+        if path.is_file() and not _has_only_begun(run):
             values = read_toml(path)
             with mistakes_in(path):
                 before = run_config(values)
             _check_same(before, config, run)
             _check_particles(source, particles)
-        elif run.exists() and any(run.iterdir()):
+        elif not path.is_file() and run.exists() and any(run.iterdir()):
             raise InputError(
                 f"{run} is not empty and holds no run; choose another folder with -o"
             )
@@ -120,6 +120,12 @@ def _claim(run: Path, config: RunConfig, stack: ParticleStack) -> None:
         write_toml(temporary, config)
     with whole_file(source) as temporary:
         temporary.write_bytes(particles)
+
+
+def _has_only_begun(run: Path) -> bool:
+    """Whether a run broke down before it saved anything: it may begin otherwise."""
+    saved = (run / CHECKPOINTS, run / SNAPSHOT)
+    return (run / PARTICLES).is_file() and not any(path.exists() for path in saved)
 
 
 def _check_particles(source: Path, now: bytes) -> None:

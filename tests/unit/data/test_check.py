@@ -227,6 +227,29 @@ def test_nan_images_are_a_problem_that_names_the_row(particles: Path) -> None:
     assert "1 more" in problems[1]
 
 
+def masked_particles(folder: Path, count: int, edge: float) -> Path:
+    """Write particles, some of them kept inside a circle alone."""
+    images, offset = ball_images(COUNT), np.arange(32) - 16
+    images[:count, np.hypot(offset[:, None], offset) > edge * 16] = 0.25
+    return write_particles(folder, images)
+
+
+@pytest.mark.parametrize("edge", [0.8, 1.0])
+def test_masked_images_are_a_problem(tmp_path: Path, edge: float) -> None:
+    report = report_on(masked_particles(tmp_path, COUNT, edge))
+    (problem,) = report.problems
+    assert "120 of 120 images are masked" in problem
+    assert "extract the particles again without a mask" in problem
+    assert not any("corners" in note for note in report.notes)
+    assert "signal over noise" not in dict(report.facts)
+
+
+def test_masked_images_among_others_are_noted(tmp_path: Path) -> None:
+    report = report_on(masked_particles(tmp_path, 12, 1.0))
+    assert report.problems == ()
+    assert any("12 of 120 images have corners of one" in n for n in report.notes)
+
+
 @pytest.mark.parametrize("value", [0.0, 5.3])
 def test_constant_images_are_a_problem(tmp_path: Path, value: float) -> None:
     images = ball_images(COUNT)

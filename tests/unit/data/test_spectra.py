@@ -8,6 +8,7 @@ import torch
 
 from multicryogan.data.preprocess import Preprocessing, standardise
 from multicryogan.data.spectra import Spectra, smooth, survey
+from multicryogan.errors import InputError
 from multicryogan.imaging import masked_radial_power, sample_noise
 from multicryogan.io import ParticleStack, read_particles, write_stack
 from multicryogan.rng import stream
@@ -83,6 +84,18 @@ def test_white_noise_is_one_number_for_all_shells(noise_stack: ParticleStack) ->
 
 def test_pure_noise_has_no_signal(noise_stack: ParticleStack) -> None:
     assert survey(noise_stack, ALL, PREPROCESSING, 0, "cpu").snr() < 0.05
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5])
+def test_masked_images_have_no_noise_to_measure(
+    tmp_path: Path, noise_stack: ParticleStack, value: float
+) -> None:
+    images, offset = noise_stack.images(slice(0, 80)), np.arange(BOX) - BOX // 2
+    images[:, np.hypot(offset[:, None], offset) > BOX / 2] = value
+    write_stack(tmp_path / "masked.mrcs", images, 4.0)
+    masked = read_particles(tmp_path / "masked.mrcs")
+    with pytest.raises(InputError, match=r"64 of 64 images are masked .*again without"):
+        survey(masked, ALL[:80], PREPROCESSING, 0, "cpu")
 
 
 def test_snr_is_signal_over_noise_variance() -> None:

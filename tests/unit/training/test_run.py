@@ -11,8 +11,8 @@ from multicryogan.config import run_config
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 from multicryogan.tables import read_toml
+from multicryogan.training import TrainingError, train
 from multicryogan.training import run as run_module
-from multicryogan.training import train
 from training_data import tiny_config, tiny_stack
 
 SHORT: dict[str, Any] = {"train": {"images": 8, "discriminator_warmup": 0}}
@@ -64,6 +64,31 @@ def test_other_settings_are_refused_with_their_key(
     }
     with pytest.raises(InputError, match=message):
         train(tiny_config(changed), stack, 1, done)
+
+
+def test_a_run_that_broke_down_before_it_saved_may_begin_otherwise(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    fast = {**SHORT, "train": {**SHORT["train"], "generator_rate": 1e30}}
+    with pytest.raises(TrainingError, match="lower the learning rates"):
+        train(tiny_config(fast), stack, 1, tmp_path / "run")
+    assert (tmp_path / "run" / "config.toml").is_file()
+    assert train(tiny_config(SHORT), stack, 1, tmp_path / "run")
+
+
+@pytest.mark.parametrize("kept", ["snapshot.safetensors", "checkpoints"])
+def test_a_run_that_has_saved_anything_may_not(
+    done: Path, stack: ParticleStack, tmp_path: Path, kept: str
+) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
+    for saved in (run / "checkpoints").iterdir():
+        saved.unlink()
+    if kept == "checkpoints":
+        (run / "snapshot.safetensors").unlink()
+    else:
+        (run / "checkpoints").rmdir()
+    with pytest.raises(InputError, match=r"train\.seed was 0, now 5"):
+        train(tiny_config({**SHORT, "train": {"seed": 5}}), stack, 1, run)
 
 
 def test_a_damaged_config_of_a_run_is_named(
