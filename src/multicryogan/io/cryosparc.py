@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multicryogan.errors import InputError
-from multicryogan.io.rows import Floats, ParticleRows, name_codes
+from multicryogan.io.rows import Floats, ParticleRows, first_true, name_codes
 
 _LABELS = {
     "defocus_u_angstrom": "ctf/df1_A",
@@ -41,7 +41,8 @@ def read_cryosparc(path: Path) -> ParticleRows:
         as name/0, name/1, ...
 
     Raises:
-        InputError: It names no images, or `load_cryosparc` refuses it.
+        InputError: It names no images, a column holds something else than its name
+            says, or `load_cryosparc` refuses it.
     """
     rows, joined = load_cryosparc(path)
     if "blob/path" not in _names(rows) or "blob/idx" not in _names(rows):
@@ -49,30 +50,25 @@ def read_cryosparc(path: Path) -> ParticleRows:
             f"{path} names no images: blob/path and blob/idx are missing; export the "
             "particles with their images, or put the job's passthrough file beside it"
         )
-    texts = [_text(value).lstrip(">") for value in rows["blob/path"].tolist()]
-    codes, names = name_codes(texts)
-    values = {
-        name: rows[label].astype(np.float64)
-        for name, label in _LABELS.items()
-        if label in _names(rows)
-    }
+    codes, names = name_codes(_paths(path, rows))
+    found = {name: _column(path, rows, label, ()) for name, label in _LABELS.items()}
+    values = {name: column for name, column in found.items() if column is not None}
     for name in ("defocus_angle_deg", "phase_shift_deg"):  # radians in the file
         if name in values:
             values[name] = np.rad2deg(values[name])
     rotation, shift = _poses(path, rows)
-    sign = np.ones(len(rows), np.float32)
-    if "blob/sign" in _names(rows):
-        sign = np.where(rows["blob/sign"] < 0, -1, 1).astype(np.float32)
+    stored = _column(path, rows, "blob/sign", ())
+    sign = np.ones(len(rows)) if stored is None else np.where(stored < 0, -1, 1)
     return ParticleRows(
         path=path,
         table=_as_table(rows),
         optics=None,
         stack_names=names,
         stack=codes,
-        image_index=rows["blob/idx"].astype(np.int64),
+        image_index=_image_index(path, rows),
         values=values,
         labels=_LABELS,
-        sign=sign,
+        sign=sign.astype(np.float32),
         rotation=rotation,
         shift_angstrom=shift,
         notes=joined,
@@ -158,12 +154,17 @@ def _names(rows: NDArray[Any]) -> tuple[str, ...]:
     return rows.dtype.names or ()
 
 
+def _has_uids(rows: NDArray[Any]) -> bool:
+    """Whether rows are told apart by numbers."""
+    return "uid" in _names(rows) and rows["uid"].ndim == 1
+
+
 def _join_passthrough(
     path: Path, rows: NDArray[Any]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Add columns of passthrough files beside `path` that hold the same uid."""
     wanted = {"blob/path", "ctf/df1_A", "alignments3D/pose"}
-    if "uid" not in _names(rows) or wanted <= set(_names(rows)):
+    if not _has_uids(rows) or wanted <= set(_names(rows)):
         return rows, ()
     notes = []
     order = np.argsort(rows["uid"], kind="stable")
@@ -172,7 +173,7 @@ def _join_passthrough(
             continue
         other = _load(other_path)
         new = [name for name in _names(other) if name not in _names(rows)]
-        if "uid" not in _names(other) or len(other) != len(rows) or not new:
+        if not _has_uids(other) or len(other) != len(rows) or not new:
             continue
         other_order = np.argsort(other["uid"], kind="stable")
         if not np.array_equal(rows["uid"][order], other["uid"][other_order]):
@@ -186,28 +187,26 @@ def _join_passthrough(
 
 def _poses(path: Path, rows: NDArray[Any]) -> tuple[Floats | None, Floats | None]:
     """(N, 3, 3) A and (N, 2) shifts in Å, of the best class when there are several."""
-    group = next(
-        (
-            g
-            for g in ("alignments3D", "alignments3D_multi")
-            if f"{g}/pose" in _names(rows)
-        ),
-        None,
-    )
+    groups = ("alignments3D", "alignments3D_multi")
+    group = next((g for g in groups if f"{g}/pose" in _names(rows)), None)
     if group is None:
         return None, None
-    pose, shift = _column(rows, group, "pose"), _column(rows, group, "shift")
-    size = _column(rows, group, "psize_A")
-    if pose is not None and pose.ndim == 3:  # (N, classes, 3)
-        posterior = _column(rows, group, "class_posterior")
+    classes = rows[f"{group}/pose"].shape[1:-1]  # () or (C,)
+    if len(classes) > 1 or 0 in classes:
+        raise _unexpected(path, rows, f"{group}/pose", "3 numbers belong")
+    pose = _column(path, rows, f"{group}/pose", (*classes, 3))
+    shift = _column(path, rows, f"{group}/shift", (*classes, 2))
+    size = _column(path, rows, f"{group}/psize_A", classes, ())
+    if classes:
+        posterior = _column(path, rows, f"{group}/class_posterior", classes)
         if posterior is None:
             raise InputError(f"{path}: {group}/pose needs {group}/class_posterior")
         each, best = np.arange(len(rows)), posterior.argmax(axis=1)
-        pose = pose[each, best]
+        pose = None if pose is None else pose[each, best]
         shift = None if shift is None else shift[each, best]
         size = size[each, best] if size is not None and size.ndim == 2 else size
-    if size is None and "blob/psize_A" in _names(rows):
-        size = rows["blob/psize_A"].astype(np.float64)
+    if size is None:
+        size = _column(path, rows, "blob/psize_A", ())
     # cryoSPARC stores the shift that centres the image, like RELION's origin.
     shift_angstrom = None
     if shift is not None and size is not None:
@@ -215,10 +214,54 @@ def _poses(path: Path, rows: NDArray[Any]) -> tuple[Floats | None, Floats | None
     return (None if pose is None else _rotation(pose)), shift_angstrom
 
 
-def _column(rows: NDArray[Any], group: str, name: str) -> Floats | None:
-    """One column as float64, or None."""
-    label = f"{group}/{name}"
-    return rows[label].astype(np.float64) if label in _names(rows) else None
+def _paths(path: Path, rows: NDArray[Any]) -> list[str]:
+    """The stack of each row."""
+    column = rows["blob/path"]
+    if column.ndim != 1 or column.dtype.kind not in "SU":
+        raise _unexpected(path, rows, "blob/path", "a text belongs")
+    return [_text(value).lstrip(">") for value in column.tolist()]
+
+
+def _image_index(path: Path, rows: NDArray[Any]) -> NDArray[np.int64]:
+    """(N,) the image of each row in its stack, from 0."""
+    column = rows["blob/idx"]
+    if column.ndim != 1 or column.dtype.kind not in "iu":
+        raise _unexpected(path, rows, "blob/idx", "a whole number belongs")
+    index = column.astype(np.int64)
+    wrong = first_true(index < 0)
+    if wrong is not None:
+        raise InputError(
+            f"{path}, row {wrong + 1}: blob/idx is {column[wrong]}, where images are "
+            "counted from 0; export the particles again"
+        )
+    return index
+
+
+def _column(
+    path: Path, rows: NDArray[Any], label: str, *shapes: tuple[int, ...]
+) -> Floats | None:
+    """One column as float64, of one of these shapes a row; None where there is none."""
+    if label not in _names(rows):
+        return None
+    column = rows[label]
+    if column.dtype.kind not in "iuf" or column.shape[1:] not in shapes:
+        count = " x ".join(map(str, shapes[0]))
+        count = f"{count} numbers belong" if count else "a number belongs"
+        raise _unexpected(path, rows, label, count)
+    return column.astype(np.float64)
+
+
+def _unexpected(
+    path: Path, rows: NDArray[Any], label: str, expected: str
+) -> InputError:
+    """Complain of a column that holds something else than its name says."""
+    column = rows[label]
+    size = " x ".join(map(str, column.shape[1:]))
+    found = f"{size} values" if size else "a value"
+    return InputError(
+        f"{path}: {label} holds {found} of type {column.dtype.name} in each row, where "
+        f"{expected}; export the particles again"
+    )
 
 
 def _rotation(rotation_vector: Floats) -> Floats:

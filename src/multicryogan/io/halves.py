@@ -27,7 +27,7 @@ def half_sets(stack: ParticleStack, seed: int) -> NDArray[np.uint32]:
         named = stack.table[SUBSET].to_numpy()
     elif stack.path.suffix.lower() == ".cs":
         rows = load_cryosparc(stack.path)[0]
-        if SPLIT in (rows.dtype.names or ()):
+        if SPLIT in (rows.dtype.names or ()) and rows[SPLIT].ndim == 1:
             named = rows[SPLIT]
     values = np.unique(named)
     if len(values) == 2:

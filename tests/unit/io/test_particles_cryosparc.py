@@ -113,6 +113,93 @@ def test_the_best_of_several_classes_gives_the_pose(tmp_path: Path) -> None:
     assert stack.shifts_angstrom().tolist() == [[-2.0, -4.0]]
 
 
+def with_column(rows: np.ndarray, label: str, values: np.ndarray) -> np.ndarray:
+    """Replace a column, or add it, with the type and shape of `values`."""
+    columns = {name: rows[name] for name in rows.dtype.names} | {label: values}
+    kinds = [(name, x.dtype, x.shape[1:]) for name, x in columns.items()]
+    changed = np.zeros(len(rows), kinds)
+    for name, column in columns.items():
+        changed[name] = column
+    return changed
+
+
+MULTI = {
+    "pose": np.zeros((2, 2, 3)),
+    "shift": np.zeros((2, 2, 2)),
+    "class_posterior": np.zeros((2, 2)),
+    "psize_A": np.ones((2, 2)),
+}
+
+
+def multi_rows(**changes: np.ndarray) -> np.ndarray:
+    """Rows aligned to several classes."""
+    rows = make_rows(2, ("alignments3D/shift", "alignments3D/pose"))
+    for name, values in (MULTI | changes).items():
+        rows = with_column(rows, f"alignments3D_multi/{name}", values)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "said"),
+    [
+        ("blob/psize_A", np.array([b"1.5"] * 2), "a value of type bytes24"),
+        ("blob/psize_A", np.ones((2, 2)), "2 values of type float64"),
+        ("blob/path", np.arange(2), "where a text belongs"),
+        ("blob/path", np.array([[b"a", b"b"]] * 2), "2 values of type bytes8"),
+        ("blob/idx", np.array([0.0, np.nan]), "where a whole number belongs"),
+        ("blob/idx", np.array([b"0", b"1"]), "where a whole number belongs"),
+        ("blob/idx", np.zeros((2, 1), "u4"), "1 values"),
+        ("blob/sign", np.ones((2, 2)), "where a number belongs"),
+        ("ctf/accel_kv", np.array([b"300kV"] * 2), "where a number belongs"),
+        ("ctf/df1_A", np.ones((2, 3)), "3 values"),
+        ("ctf/cs_mm", np.ones(2, complex), "type complex128"),
+        ("alignments3D/pose", np.zeros(2), "where 3 numbers belong"),
+        ("alignments3D/pose", np.zeros((2, 2)), "where 3 numbers belong"),
+        ("alignments3D/pose", np.zeros((2, 2, 2, 3)), "where 3 numbers belong"),
+        ("alignments3D/shift", np.zeros((2, 3)), "where 2 numbers belong"),
+        ("alignments3D/psize_A", np.ones((2, 2)), "where a number belongs"),
+    ],
+)
+def test_a_column_of_something_else_is_refused(
+    tmp_path: Path, label: str, values: np.ndarray, said: str
+) -> None:
+    path = save(tmp_path / "particles.cs", with_column(make_rows(), label, values))
+    with pytest.raises(InputError, match=f"{label} holds .*{said}.*export"):
+        read_particles(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("pose", np.zeros((2, 0, 3))),
+        ("pose", np.zeros((2, 2, 4))),
+        ("shift", np.zeros((2, 3, 2))),
+        ("class_posterior", np.zeros(2)),
+        ("class_posterior", np.zeros((2, 3))),
+        ("psize_A", np.ones((2, 3))),
+    ],
+)
+def test_classes_that_do_not_fit_each_other_are_refused(
+    tmp_path: Path, name: str, values: np.ndarray
+) -> None:
+    rows = multi_rows(**{name: values})
+    with pytest.raises(InputError, match=f"alignments3D_multi/{name} holds"):
+        read_particles(save(tmp_path / "particles.cs", rows))
+
+
+def test_an_image_before_the_first_is_refused_with_its_row(tmp_path: Path) -> None:
+    rows = with_column(make_rows(), "blob/idx", np.array([0, -1]))
+    with pytest.raises(InputError, match=r"row 2: blob/idx is -1, .* from 0; export"):
+        read_particles(save(tmp_path / "particles.cs", rows))
+
+
+def test_uids_of_something_else_join_nothing(tmp_path: Path) -> None:
+    save(tmp_path / "J1_passthrough_particles.cs", make_rows())
+    rows = make_rows(drop=("alignments3D/pose",))
+    rows = with_column(rows, "uid", np.zeros((2, 2)))
+    assert read_particles(save(tmp_path / "J1_particles.cs", rows)).notes == ()
+
+
 def test_a_passthrough_file_is_joined_by_uid(tmp_path: Path) -> None:
     rows = make_rows(3)
     rows["ctf/df1_A"] = [1000, 2000, 3000]
