@@ -30,6 +30,7 @@ _LABELS = {
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS = ("rlnOriginXAngst", "rlnOriginYAngst")
 _ORIGINS_PX = ("rlnOriginX", "rlnOriginY")  # RELION 3.0
+_MOST_DIGITS = 18  # of an integer of 64 bits
 _ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
 
 
@@ -140,7 +141,8 @@ def _image_names(
         head, at, tail = str(text).partition("@")
         if not at:  # the file is a single image
             head, tail = "1", head
-        if not (head.isdecimal() and int(head) > 0 and tail):
+        is_number = head.isdecimal() and len(head) <= _MOST_DIGITS
+        if not (is_number and int(head) > 0 and tail):
             raise InputError(
                 f"{path}, row {row + 1}: rlnImageName is {str(text)!r}; expected "
                 "something like 000001@stack.mrcs, counted from 1"
@@ -234,16 +236,35 @@ def _group_rows(
             f"{path}: {len(optics)} optics groups, but rlnOpticsGroup does not say "
             "which particle belongs to which; add this column to both tables"
         )
-    wanted = numbers(path, table["rlnOpticsGroup"], "rlnOpticsGroup").astype(np.int64)
-    known = numbers(path, optics["rlnOpticsGroup"], "rlnOpticsGroup").astype(np.int64)
+    wanted, known = _group_numbers(path, table), _group_numbers(path, optics)
+    groups, times = np.unique(known, return_counts=True)
+    if (times > 1).any():
+        raise InputError(
+            f"{path}: data_optics describes optics group {groups[times > 1][0]} more "
+            "than once; keep one row of each"
+        )
     order = np.argsort(known, kind="stable")
     position = np.searchsorted(known[order], wanted).clip(max=len(known) - 1)
     rows: NDArray[np.int64] = order[position]
     wrong = first_true(known[rows] != wanted)
     if wrong is not None:
-        groups = ", ".join(str(group) for group in known[:10])
+        there = ", ".join(str(group) for group in known[:10])
         raise InputError(
             f"{path}, row {wrong + 1}: optics group {wanted[wrong]} is not in "
-            f"data_optics (groups there: {groups}); add it"
+            f"data_optics (groups there: {there}); add it"
         )
     return rows
+
+
+def _group_numbers(path: Path, table: pd.DataFrame) -> NDArray[np.int64]:
+    """(N,) the optics group of each row."""
+    values = numbers(path, table["rlnOpticsGroup"], "rlnOpticsGroup")
+    wrong = first_true(
+        ~(np.abs(values) < 10.0**_MOST_DIGITS) | (values != np.floor(values))
+    )
+    if wrong is not None:
+        raise InputError(
+            f"{path}, row {wrong + 1}: rlnOpticsGroup is {values[wrong]:g}, not a "
+            "whole number; put the row right"
+        )
+    return values.astype(np.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from itertools import chain, groupby, islice
@@ -22,6 +22,8 @@ from multicryogan.io.atomic import whole_file
 
 _BLOCK = re.compile(r"\s*data_(\S*)\s*(?:#.*)?$")
 _TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'(?=\s|$)|\S+")
+_OPENING = re.compile(r"(?:^|\s)[\"']")
+_BETWEEN = "\x1f"  # values of a row as they are parsed; no text holds it
 _NUMBER = re.compile(
     r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$|[+-]?nan$", re.I
 )
@@ -167,7 +169,7 @@ def _parse_rows(
     if first is None or not labels:
         return pd.DataFrame({label: pd.Series(dtype=float) for label in labels})
     rows = chain([first], rows)
-    numeric = _numeric_labels(labels, first[1])
+    numeric = _numeric_labels(labels, _split(path, first))
     tables, longer = [], 0
     while some := list(islice(rows, _ROWS_AT_ONCE)):
         table, too_long = _parse_some(path, labels, some, numeric)
@@ -191,70 +193,66 @@ def _parse_some(
     path: Path, labels: list[str], rows: list[Line], numeric: set[str]
 ) -> tuple[pd.DataFrame, int]:
     """Turn some rows into a table; count those with values beyond its columns."""
-    texts = [text for _, text in rows]
-    quote = _quote_character(texts)
-    split: Callable[[str], list[str]] = _TOKEN.findall if quote else str.split
-    counts = np.array([len(split(text)) for text in texts])
-    if (counts < len(labels)).any():
-        first = int(np.argmax(counts < len(labels)))
-        raise InputError(
-            f"{path}, line {rows[first][0]}: {counts[first]} values found, the table "
-            f"has {len(labels)} columns; the row is incomplete, write the file again"
-        )
-    longer = int((counts > len(labels)).sum())
-    if longer:
-        texts = [" ".join(split(text)[: len(labels)]) for text in texts]
+    texts, longer = [], 0
+    for row in rows:
+        values = _split(path, row)
+        if len(values) < len(labels):
+            raise InputError(
+                f"{path}, line {row[0]}: {len(values)} values found, the table has "
+                f"{len(labels)} columns; the row is incomplete, write the file again"
+            )
+        longer += len(values) > len(labels)
+        texts.append(_BETWEEN.join(values[: len(labels)]))
     try:
-        table = _read_table(labels, texts, numeric, quote)
+        table = _read_table(labels, texts, numeric)
     except pd.errors.ParserError as error:
         raise InputError(
             f"{path} has a damaged table ({error}); write it again"
         ) from error
-    if len(table) != len(texts):
-        raise InputError(
-            f"{path}, table from line {rows[0][0]}: {len(texts)} rows became "
-            f"{len(table)}; a quotation mark is not closed"
-        )
     return table, longer
 
 
-def _numeric_labels(labels: list[str], row: str) -> set[str]:
+def _split(path: Path, row: Line) -> list[str]:
+    """Split a row into values and take the quotes off them."""
+    number, text = row
+    if not (('"' in text or "'" in text) and _OPENING.search(text)):  # cheap, first
+        return text.split()
+    values = _TOKEN.findall(text)
+    for i, value in enumerate(values):
+        quote = value[0]
+        if quote in "\"'" and len(value) > 1 and value[-1] == quote:
+            values[i] = value[1:-1]
+        elif quote == '"':
+            raise InputError(
+                f"{path}, line {number}: a quotation mark is not closed; write the "
+                "file again"
+            )
+    return values
+
+
+def _numeric_labels(labels: list[str], values: list[str]) -> set[str]:
     """Labels of numbers: those of RELION where the first row has one."""
-    split = _TOKEN.findall if _quote_character([row]) else str.split
     return {
         label
-        for label, value in zip(labels, split(row), strict=False)
-        if label.startswith("rln")
-        and "Name" not in label
-        and _NUMBER.match(value.strip("\"'"))
+        for label, value in zip(labels, values, strict=False)
+        if label.startswith("rln") and "Name" not in label and _NUMBER.match(value)
     }
 
 
-def _quote_character(texts: list[str]) -> str:
-    """The character that quotes values in these rows; empty when there is none."""
-    for quote in ('"', "'"):
-        opening = re.compile(rf"(?:^|\s){quote}")
-        if any(quote in text and opening.search(text) for text in texts):
-            return quote
-    return ""
-
-
-def _read_table(
-    labels: list[str], texts: list[str], numeric: set[str], quote: str
-) -> pd.DataFrame:
+def _read_table(labels: list[str], texts: list[str], numeric: set[str]) -> pd.DataFrame:
     """Parse complete rows; what is not numeric stays text."""
     return pd.read_csv(
-        StringIO("\n".join(texts)),
-        sep=r"\s+",
+        StringIO("\n".join(texts) + "\n"),
+        sep=_BETWEEN,
         header=None,
         names=labels,
         index_col=False,
         dtype={label: str for label in labels if label not in numeric},
-        quotechar=quote or '"',
-        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        quoting=csv.QUOTE_NONE,
         keep_default_na=False,
         na_values=dict.fromkeys(numeric, _NOT_A_NUMBER),
         low_memory=False,
+        skip_blank_lines=False,
     )
 
 

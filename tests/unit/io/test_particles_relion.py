@@ -253,6 +253,32 @@ def test_premultiplied_images_are_refused(tmp_path: Path) -> None:
         read_particles(path).ctf_params()
 
 
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_image_numbers_of_too_many_digits_are_refused(
+    tmp_path: Path, digits: int
+) -> None:
+    rows = [OLD, OLD | {"rlnImageName": "1" * digits + "@a.mrcs"}]
+    with pytest.raises(InputError, match=r"row 2: rlnImageName is '1+@a.mrcs'; exp"):
+        read_particles(write(tmp_path, block("", rows)))
+
+
+@pytest.mark.parametrize("group", ["nan", "inf", "1e30", "1.5"])
+def test_an_optics_group_that_is_no_number_names_its_row(
+    tmp_path: Path, group: str
+) -> None:
+    rows = [NEW, NEW | {"rlnOpticsGroup": group}]
+    path = write(tmp_path, block("optics", GROUPS), block("particles", rows))
+    with pytest.raises(InputError, match=r"row 2: rlnOpticsGroup is .*put the row"):
+        read_particles(path)
+
+
+def test_an_optics_group_that_is_described_twice_is_refused(tmp_path: Path) -> None:
+    groups = [*GROUPS, GROUPS[0] | {"rlnVoltage": "120"}]
+    path = write(tmp_path, block("optics", groups), block("particles", [NEW]))
+    with pytest.raises(InputError, match="group 2 more than once; keep one row"):
+        read_particles(path)
+
+
 def test_an_unknown_optics_group_names_its_row(tmp_path: Path) -> None:
     rows = [NEW, NEW | {"rlnOpticsGroup": "7"}]
     path = write(tmp_path, block("optics", GROUPS), block("particles", rows))
