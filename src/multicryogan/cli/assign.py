@@ -59,6 +59,7 @@ def assign(
     stack.check_files()
     inference.check_particles(stack, manifold.basis.shape[-1], voxel_size)
     export = plan_export(stack, config.latent.dimensions, asked, config.train.seed)
+    options.warn_of_no_ctf(stack)
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
     with result_folder(output, inference.NPZ):

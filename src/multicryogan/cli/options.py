@@ -70,6 +70,18 @@ def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:
     return read_particles(path, given.datadir, optics)
 
 
+def warn_of_no_ctf(stack: ParticleStack) -> None:
+    """Warn of particles whose images are taken as free of the CTF.
+
+    Raises:
+        InputError: The optics cannot be used.
+    """
+    from multicryogan.data import lack_of_ctf
+
+    if stack.ctf_params() is None:
+        print(f"warning: {printable(lack_of_ctf(stack))}")
+
+
 def with_whole_paths(run: RunConfig) -> RunConfig:
     """Name files so that `refine` and `assign` find them from anywhere."""
     if not run.imaging.background:

@@ -58,6 +58,7 @@ def refine(
     inference.check_particles(stack, generator.box, voxel_size)
     inference.check_halves(stack, config.train.seed)
     inference.latent_grid(config, settings.conformations)
+    options.warn_of_no_ctf(stack)
     where = options.set_up_torch(device, threads)
     sign, _ = options.contrast_sign(stack, config.data.contrast)
     with (

@@ -84,7 +84,8 @@ def run_training(
 
     is_first = told_shard().rank == 0
     stack.check_files()
-    stack.ctf_params()  # complains before anything is written
+    if is_first:
+        options.warn_of_no_ctf(stack)
     if config.imaging.background:
         check_background(stack, config)
     sign, text = options.contrast_sign(stack, config.data.contrast)

@@ -2,6 +2,7 @@
 
 from multicryogan.data.background_check import check_background, inspect_background
 from multicryogan.data.check import Report, check_particles
+from multicryogan.data.optics import lack_of_ctf
 from multicryogan.data.portrait import Portrait, portray
 from multicryogan.data.preprocess import (
     Contrast,
@@ -23,6 +24,7 @@ __all__ = [
     "check_particles",
     "detect_contrast",
     "inspect_background",
+    "lack_of_ctf",
     "normalise_background",
     "portray",
     "standardise",

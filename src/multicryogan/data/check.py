@@ -15,7 +15,7 @@ import numpy as np
 from multicryogan.config import DataConfig
 from multicryogan.data.coverage import POOR, SPREAD, measure_coverage
 from multicryogan.data.inspection import ImageSample, check_masked, inspect_images
-from multicryogan.data.optics import describe_groups, unusual_optics
+from multicryogan.data.optics import describe_groups, lack_of_ctf, unusual_optics
 from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
 from multicryogan.data.signal import CLEAR, Band, Power, measure_power
 from multicryogan.data.spectra import Spectra
@@ -162,11 +162,7 @@ def _describe_optics(stack: ParticleStack, page: _Page) -> None:
     if optics is None:
         page.fact("optics", "none that can be used")
         if len(page.problems) == problems:
-            page.problems.append(
-                f"{stack.path} holds no defocus: images would be taken as free of the "
-                "CTF; estimate it and extract again, or give --defocus-angstrom, "
-                "--voltage-kv, --cs-mm and --amplitude-contrast"
-            )
+            page.problems.append(lack_of_ctf(stack))
         return
     for label, text in describe_groups(stack, optics):
         page.fact(label, text)

@@ -15,6 +15,15 @@ DEFOCUS = (2_000.0, 60_000.0)  # Å, usual range
 LARGEST_AMPLITUDE = 0.3  # amplitude contrast
 
 
+def lack_of_ctf(stack: ParticleStack) -> str:
+    """Say what it means that a file holds no defocus, and the cure."""
+    return (
+        f"{stack.path} holds no defocus: images would be taken as free of the CTF; "
+        "estimate it and extract again, or give --defocus-angstrom, --voltage-kv, "
+        "--cs-mm and --amplitude-contrast"
+    )
+
+
 def optics_groups(stack: ParticleStack) -> NDArray[np.int64]:
     """(N,) optics group of each particle; one where the file holds no optics."""
     if stack.ctf_params() is None:
