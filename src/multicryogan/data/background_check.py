@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -12,13 +13,20 @@ from multicryogan.config import DataConfig, RunConfig
 from multicryogan.data.background import Background, open_background
 from multicryogan.data.check import MEASURABLE, SAMPLE, Report
 from multicryogan.data.optics import optics_groups
-from multicryogan.data.patches import PatchNoise, check_levels, levels
-from multicryogan.data.preprocess import Contrast, Preprocessing, detect_contrast
+from multicryogan.data.patches import AT_ONCE, PatchNoise, check_levels, levels
+from multicryogan.data.preprocess import (
+    Contrast,
+    Preprocessing,
+    detect_contrast,
+    spread_rows,
+)
 from multicryogan.data.signal import CLEAR, measure_power
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack
 
 UNLIKE = 0.2  # relative difference of noise powers worth a note
+LEAST = 20  # different patches: fewer are learnt by heart
+LOOKED_AT = 400  # patches that are told apart
 PROTEIN = 0.25  # middle of patches over that of particles that counts as protein
 
 
@@ -26,9 +34,9 @@ def check_background(stack: ParticleStack, config: RunConfig) -> None:
     """Refuse patches of background that cannot be the noise of the particles.
 
     Raises:
-        InputError: See `open_background` and `check_levels`.
+        InputError: They are few, or see `open_background` and `check_levels`.
     """
-    background = open_background(stack, config.imaging.background)
+    background = _open_many(stack, config.imaging.background)
     group = optics_groups(stack)
     ratio = levels(stack, group, background, config.data.background_radius)
     check_levels(stack, group, ratio)
@@ -46,7 +54,7 @@ def inspect_background(report: Report, stack: ParticleStack, run: RunConfig) -> 
         The report with what was found added.
     """
     try:
-        background = open_background(stack, run.imaging.background)
+        background = _open_many(stack, run.imaging.background)
     except InputError as error:
         return replace(report, problems=(*report.problems, str(error)))
     contrast = detect_contrast(stack, SAMPLE)
@@ -73,16 +81,37 @@ def inspect_background(report: Report, stack: ParticleStack, run: RunConfig) -> 
     )
     try:
         check_levels(stack, group, ratio)
+        _check_protein(contrast, background)
     except InputError as error:
         problems.append(str(error))
-    seen = _protein(contrast, detect_contrast(background.stack, SAMPLE), background)
-    if seen is not None:
-        problems.append(seen)
     return Report(
         (*report.facts, *facts),
         (*report.notes, *notes),
         (*report.problems, *problems),
     )
+
+
+def _open_many(stack: ParticleStack, path: str) -> Background:
+    """Open patches of background that are many enough to stand for noise.
+
+    Raises:
+        InputError: There are few, or see `open_background`.
+    """
+    background = open_background(stack, path)
+    patches = background.stack
+    rows = spread_rows(len(patches), min(LOOKED_AT, len(patches)))
+    seen = {
+        blake2b(image.tobytes()).digest()
+        for some in torch.split(rows, AT_ONCE)
+        for _, _, images in patches.images_by_grid(some)
+        for image in images
+    }
+    if len(seen) < LEAST:
+        raise InputError(
+            f"{patches.path}: {len(seen)} different patches of background among "
+            f"{len(rows)}; give {LEAST} or more, at different places of empty ice"
+        )
+    return background
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +183,25 @@ def _placed(background: Background) -> str:
     )
 
 
-def _protein(
-    particles: Contrast, patches: Contrast, background: Background
-) -> str | None:
-    """Say that the middle of patches differs from their rim as that of particles does.
+def _check_protein(particles: Contrast, background: Background) -> None:
+    """Refuse patches whose middle differs from their rim as that of particles does.
 
     The z-score of n images is their mean over its deviation, times the root of n.
+
+    Raises:
+        InputError: They do.
     """
+    patches = detect_contrast(background.stack, SAMPLE)
     if "unclear" in particles.text or "unclear" in patches.text:
-        return None
+        return
     counts = [min(SAMPLE, len(each)) for each in (background.pool, background.stack)]
     ours, theirs = (
         each.evidence / count**0.5
         for each, count in zip((particles, patches), counts, strict=True)
     )
-    if abs(theirs) < PROTEIN * abs(ours):
-        return None
-    return (
-        f"the middle of patches differs from their rim by {theirs / ours:+.0%} of what "
-        f"it does in particles: {background.stack.path} holds particles, or was picked "
-        "by their absence; take patches at random places of empty ice"
-    )
+    if abs(theirs) >= PROTEIN * abs(ours):
+        raise InputError(
+            f"the middle of patches differs from their rim by {theirs / ours:+.0%} of "
+            f"what it does in particles: {background.stack.path} holds particles, or "
+            "was picked by their absence; take patches at random places of empty ice"
+        )

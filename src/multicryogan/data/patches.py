@@ -193,8 +193,9 @@ def check_levels(
     low, high = LEVELS
     for number in np.flatnonzero((ratio < low) | (ratio > high)):
         row = int(np.flatnonzero(group == number)[0])
+        times = f"{ratio[number]:.2g}" if ratio[number] >= 1e-3 else "less than 0.001"
         raise InputError(
-            f"patches of background vary {ratio[number]:.2g} times as much as the rims "
+            f"patches of background vary {times} times as much as the rims "
             f"of the particles of their optics group (as row {row + 1} of "
             f"{stack.path}); extract and normalise both alike"
         )

@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from background_files import write_noise
 from multicryogan.cli import main
 from multicryogan.config import run_config
+from multicryogan.io import read_particles, write_stack
 from multicryogan.tables import read_toml, write_toml
 from particle_files import ball_images
 from particle_files import write_particles as write_balls
@@ -67,10 +69,42 @@ def test_refine_and_assign_name_patches_that_are_gone(
         assert f"{ice} do not exist; put the file back" in lines[0]
 
 
+@pytest.mark.parametrize("value", [None, 0.0, 3.0])
+def test_one_patch_many_times_is_refused(
+    particles: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    value: float | None,
+) -> None:
+    ice = write_noise(tmp_path / "few.star", {"a.mrc": (30, 0.3)}, pixel_size=5.0)
+    images = read_particles(ice).images([0] * 30)
+    if value is not None:
+        images[:] = value
+    write_stack(ice.with_suffix(".mrcs"), images, 5.0)
+    assert train(particles, tmp_path / "run", "--background", ice) == 2
+    said = "few.star: 1 different patches of background among 30; give 20 or more"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert said in checked(particles, ice, capsys)
+
+
+def test_patches_that_vary_little_say_so_in_few_digits(
+    particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ice = write_noise(tmp_path / "even.star", {"a.mrc": (30, 0.0)}, pixel_size=5.0)
+    write_stack(
+        ice.with_suffix(".mrcs"),
+        np.arange(30.0)[:, None, None] * np.ones((32, 32)),
+        5.0,
+    )
+    assert train(particles, tmp_path / "run", "--background", ice) == 2
+    assert "vary less than 0.001 times as much" in capsys.readouterr().err
+
+
 def test_patches_of_another_scale_stop_a_run_before_it_writes(
     particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = write_noise(tmp_path / "raw.star", {"a.mrc": (9, 30.0)}, pixel_size=5.0)
+    other = write_noise(tmp_path / "raw.star", {"a.mrc": (30, 30.0)}, pixel_size=5.0)
     assert train(particles, tmp_path / "run", "--background", other) == 2
     assert "times as much as the rims" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
