@@ -309,7 +309,7 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         simulating_with_config("snr = 3\n"),
         ("snr", "did you mean snr_db"),
     ),
-    "no images": (simulating("--images", "0"), ("images", "at least 1")),
+    "no images": (simulating("--images", "0"), ("images is 0", "1 to")),
     "defocus from high to low": (
         simulating("--optics.defocus-um", "2", "1"),
         ("defocus_um", "lowest"),

@@ -71,14 +71,15 @@ class Refined:
                 f"an image tells {told:.1f} nats, and to name its pose takes "
                 f"{self.pose_nats:.1f}: the halves still share their start, so that "
                 "their agreement gives no resolution; more particles or a larger box "
-                "may"
+                "may help"
             )
         shared = self.start_shell + 1
         reach = max(curve.resolution_shell for curve in self.curves)
         if reach <= shared < self.last_shell:
             return (
                 f"the halves agree to shell {reach}, no further than the start that "
-                "they share: their agreement gives no resolution; more particles may"
+                "they share: their agreement gives no resolution; more particles may "
+                "help"
             )
         return None
 

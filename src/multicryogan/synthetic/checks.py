@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from multicryogan.config import OpticsConfig, SimulationConfig
 from multicryogan.errors import InputError
+from multicryogan.io.ranges import RANGES
 from multicryogan.synthetic.groups import as_one_group
 from multicryogan.tables import check_finite
 
-Conditions = tuple[tuple[str, object, bool, str], ...]
+Condition = tuple[str, object, bool, str]  # name, value, can be used, expected
+Conditions = tuple[Condition, ...]
+MOST_IMAGES = 100_000_000
 
 
 def check_simulation(config: SimulationConfig) -> None:
@@ -24,8 +29,8 @@ def check_simulation(config: SimulationConfig) -> None:
         share, factor = group.share, group.noise_factor
         _check(
             (
-                ("share", share, 0 < share < float("inf"), "above 0"),
-                ("noise_factor", factor, 0 <= factor < float("inf"), "0 or more"),
+                ("share", share, 0 < share <= 1e6, "above 0, up to 1e6"),
+                _within("noise_factor", factor, 0, 1e3),
                 *_of_images(own),
                 *_of_optics(own.optics),
             ),
@@ -34,35 +39,40 @@ def check_simulation(config: SimulationConfig) -> None:
 
 
 def _check(conditions: Conditions, where: str = "") -> None:
-    """Raise for the first (name, value, whether it can be used, expected)."""
+    """Raise for the first that cannot be used."""
     for name, value, is_usable, expected in conditions:
         if not is_usable:
             name = name.removeprefix("optics.") if where else name
             raise InputError(f"{where}{name} is {value}; expected {expected}")
 
 
+def _within(
+    name: str, value: float, low: float, high: float, unit: str = ""
+) -> Condition:
+    """Condition that a number lies in a closed range."""
+    return name, value, low <= value <= high, f"{low:,g} to {high:,g}{unit}"
+
+
 def _of_all(config: SimulationConfig) -> Conditions:
     """What all particles have in common."""
-    sigma, share = config.shift_sigma_angstrom, config.preferred_share
-    cone, rise = config.preferred_cone_deg, config.preferred_rise
-    spread, domain = config.contrast_spread, config.molecule.domain.share
-    steepest = 2 * min(share, 1 - share)
-    patches = config.background_patches
+    share, cone, snr = config.preferred_share, config.preferred_cone_deg, config.snr_db
+    domain, steepest = config.molecule.domain.share, 2 * min(share, 1 - share)
     return (
-        ("images", config.images, config.images >= 1, "at least 1"),
-        ("resolution", config.resolution, config.resolution >= 0, "0 Å or more"),
-        ("snr_db", config.snr_db, config.snr_db >= -100, "-100 dB or more"),
-        ("shift_sigma_angstrom", sigma, sigma >= 0, "0 Å or more"),
-        ("preferred_share", share, 0 <= share <= 1, "0 to 1"),
+        _within("images", config.images, 1, MOST_IMAGES),
+        _within("law.maps", config.law.maps, 2, 1_000),
+        _within("resolution", config.resolution, 0, 1e3, " Å"),
+        ("snr_db", snr, snr == inf or abs(snr) <= 100, "-100 to 100 dB, or inf"),
+        _within("shift_sigma_angstrom", config.shift_sigma_angstrom, 0, 1e4, " Å"),
+        _within("preferred_share", share, 0, 1),
         ("preferred_cone_deg", cone, 0 < cone <= 180, "above 0, up to 180"),
         (
             "preferred_rise",
-            rise,
-            abs(rise) <= steepest,
+            config.preferred_rise,
+            abs(config.preferred_rise) <= steepest,
             f"-{steepest:g} to {steepest:g}, so that all shares of views are 0 to 1",
         ),
-        ("contrast_spread", spread, 0 <= spread <= 2, "0 to 2"),
-        ("background_patches", patches, patches >= 0, "0 or more"),
+        _within("contrast_spread", config.contrast_spread, 0, 2),
+        _within("background_patches", config.background_patches, 0, MOST_IMAGES),
         ("molecule.domain.share", domain, 0 < domain <= 1, "above 0, up to 1"),
     )
 
@@ -71,21 +81,29 @@ def _of_images(config: SimulationConfig) -> Conditions:
     """Sampling and noise."""
     falloff = config.noise_falloff_angstrom
     return (
-        ("box", config.box, 8 <= config.box <= 1024, "8 to 1024 pixels"),
-        ("pixel_size", config.pixel_size, config.pixel_size > 0, "above 0 Å"),
-        ("noise_falloff_angstrom", falloff, falloff >= 0, "0 Å or more"),
+        _within("box", config.box, 8, 1024, " pixels"),
+        _within("pixel_size", config.pixel_size, *RANGES["pixel_size"], " Å"),
+        _within("noise_falloff_angstrom", falloff, 0, 1e4, " Å"),
     )
 
 
 def _of_optics(optics: OpticsConfig) -> Conditions:
+    """What `read_particles` takes again, and no negative widths."""
     low, high = optics.defocus_um
-    contrast, spread = optics.amplitude_contrast, optics.phase_shift_spread_deg
-    astigmatism, bfactor = optics.astigmatism_angstrom, optics.bfactor_angstrom2
+    contrast, (_, most) = optics.amplitude_contrast, RANGES["bfactor_angstrom2"]
+    spread, astigmatism = optics.phase_shift_spread_deg, optics.astigmatism_angstrom
     return (
-        ("optics.voltage_kv", optics.voltage_kv, optics.voltage_kv > 0, "above 0 kV"),
-        ("optics.amplitude_contrast", contrast, 0 <= contrast < 1, "from 0 to below 1"),
-        ("optics.defocus_um", (low, high), low <= high, "lowest, then highest"),
-        ("optics.astigmatism_angstrom", astigmatism, astigmatism >= 0, "0 Å or more"),
-        ("optics.phase_shift_spread_deg", spread, spread >= 0, "0 degrees or more"),
-        ("optics.bfactor_angstrom2", bfactor, bfactor >= 0, "0 Å² or more"),
+        _within("optics.voltage_kv", optics.voltage_kv, *RANGES["voltage_kv"], " kV"),
+        _within("optics.cs_mm", optics.cs_mm, *RANGES["cs_mm"], " mm"),
+        _within("optics.amplitude_contrast", contrast, *RANGES["amplitude_contrast"]),
+        (
+            "optics.defocus_um",
+            (low, high),
+            -90 <= low <= high <= 90,
+            "lowest, then highest, -90 to 90 µm",
+        ),
+        _within("optics.astigmatism_angstrom", astigmatism, 0, 1e5, " Å"),
+        _within("optics.phase_shift_deg", optics.phase_shift_deg, -360, 360, "°"),
+        _within("optics.phase_shift_spread_deg", spread, 0, 360, "°"),
+        _within("optics.bfactor_angstrom2", optics.bfactor_angstrom2, 0, most, " Å²"),
     )

@@ -90,6 +90,7 @@ def simulate(
     output, base = Path(output), Path(base)
     check_simulation(config)
     _check_output(output)
+    _check_space(config, output)
     config = replace(config, resolution=Geometry.of(config).resolution)
     conformations = load_conformations(config.molecule, base)
     for group in optics_groups(config):
@@ -128,6 +129,20 @@ def _check_output(output: Path) -> None:
         raise InputError(f"{output} is not empty; choose a new folder or remove it")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; choose a new folder")
+
+
+def _check_space(config: SimulationConfig, output: Path) -> None:
+    """Refuse images that the disk has no room for."""
+    there = next(p for p in (output, *output.absolute().parents) if p.is_dir())
+    boxes = [one.geometry.box for one in optics_groups(config)]
+    # Each group is written without noise first.
+    images = 2 * config.images + config.background_patches
+    needed, free = 4 * max(boxes) ** 2 * images, shutil.disk_usage(there).free
+    if needed > free:
+        raise InputError(
+            f"the images take up to {needed / 1e9:,.0f} GB, {there} has "
+            f"{free / 1e9:,.0f} GB of room; make fewer, or choose another folder"
+        )
 
 
 def _write(

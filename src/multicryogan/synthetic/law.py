@@ -40,8 +40,6 @@ class Law:
             domain_share: Share of the particles whose last coordinate is 1; none: all
                 coordinates are of the motion.
         """
-        if config.maps < 2:
-            raise InputError(f"law.maps is {config.maps}; at least 2 are needed")
         self._limits = limits
         self._domain_share = domain_share
         motion = limits if domain_share is None else limits[:-1]

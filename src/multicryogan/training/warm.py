@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,9 +18,11 @@ from multicryogan.networks.blocks import KNEE_SHELL, gaussian_blob
 from multicryogan.priors.views import CELLS, view_cells
 from multicryogan.rng import stream
 from multicryogan.rotations import point_group
+from multicryogan.tables import mistakes_in
 
 SHELL = 5  # a map is low-passed there: finer detail has to come from the particles
 TRUSTED = 2_000.0  # particles that the poses of a file count as, at most
+SMALLEST = 8  # voxels along each side of a map
 RIM = 0.9  # radius, of half the box, outside which a map is background
 
 
@@ -37,7 +40,8 @@ def known_start(
         (D, D, D) free voxels, and (D, D, D) mask of the motions.
     """
     known = read_volume(shape.start_map)
-    voxels = start_voxels(known, box, field_angstrom)
+    with mistakes_in(Path(shape.start_map)):
+        voxels = start_voxels(known, box, field_angstrom)
     if not shape.focus_mask:
         return voxels, None
     side = known.values.shape[-1] * known.voxel_size
@@ -59,9 +63,14 @@ def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
 
     Raises:
         InputError: The map has fewer voxels than the generator in its field of view,
-            or is empty.
+            or shows nothing.
     """
     count, side = volume.values.shape[-1], field_angstrom / volume.voxel_size
+    if count < SMALLEST:
+        raise InputError(
+            f"the starting map has {count} voxels along each side; give a map of the "
+            f"whole molecule, {SMALLEST} or more"
+        )
     if side < box:
         raise InputError(
             f"the starting map has voxels of {volume.voxel_size:g} Å, {side:.0f} of "
@@ -70,8 +79,12 @@ def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
     wide = max(count, 2 * math.ceil(side / 2))
     before = wide // 2 - count // 2
     ends = (before, wide - count - before) * 3
-    level = volume.values[_outside(count)].median()
-    padded = functional.pad(volume.values - level, ends)
+    values = volume.values.double()
+    values = values - values[_outside(count)].median()
+    peak = float(values.abs().max())
+    if peak == 0:
+        raise InputError("the starting map holds one value; give another")
+    padded = functional.pad((values / peak).float(), ends)
     matrix = resampling_matrix(wide, box, wide / side)
     map_ = padded
     for _ in range(3):  # each puts the first axis last
@@ -80,8 +93,6 @@ def start_voxels(volume: Volume, box: int, field_angstrom: float) -> Tensor:
     radius = frequency_radius(box, 3, like=map_)
     free = spectrum * (radius <= SHELL) * (1 + (radius / KNEE_SHELL).square())
     voxels: Tensor = torch.fft.irfftn(free, s=(box,) * 3)
-    if float(voxels.norm()) == 0:
-        raise InputError("the starting map is empty; give another")
     usual = float(gaussian_blob(box, stream(0, "start")).norm())
     return voxels * (usual / float(voxels.norm()))
 

@@ -174,7 +174,6 @@ def test_a_molecule_that_does_not_move_is_half_way() -> None:
         (LawConfig(kind="table", table="archive.npz"), "one axis for each"),
         (LawConfig(kind="table", table="negative.npy"), "weights must be"),
         (LawConfig(kind="table", table="text.npy"), "weights must be"),
-        (LawConfig(maps=1), "at least 2"),
     ],
 )
 def test_unusable_law_is_refused(

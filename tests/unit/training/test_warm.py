@@ -69,9 +69,28 @@ def test_a_map_of_voxels_too_coarse_is_refused() -> None:
         start_voxels(Volume(gaussian(12, 20.0), 20.0), 16, FIELD)
 
 
-def test_an_empty_map_is_refused() -> None:
-    with pytest.raises(InputError, match="empty"):
-        start_voxels(Volume(torch.ones(40, 40, 40), 4.0), 16, FIELD)
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (torch.ones(40, 40, 40), "holds one value"),
+        (torch.full((40, 40, 40), 1e30), "holds one value"),
+        (torch.ones(1, 1, 1), "has 1 voxels along each side"),
+    ],
+)
+def test_a_map_that_shows_nothing_is_refused(
+    tmp_path: Path, values: torch.Tensor, said: str
+) -> None:
+    write_volume(tmp_path / "map.mrc", values, 4.0)
+    shape = GeneratorConfig(start_map=str(tmp_path / "map.mrc"))
+    with pytest.raises(InputError, match=rf"map\.mrc: the starting map {said}.*; give"):
+        known_start(shape, 16, FIELD)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_scale_of_a_map_does_not_count(scale: float) -> None:
+    voxels = start_voxels(Volume(scale * gaussian(80, 2.0), 2.0), 16, FIELD)
+    expected = start_voxels(Volume(gaussian(80, 2.0), 2.0), 16, FIELD)
+    torch.testing.assert_close(voxels, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_begins_with_the_map(tmp_path: Path) -> None:
