@@ -6,11 +6,8 @@ the other. Arrays are NumPy's, float32, axes (z, y, x), densities positive.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,38 +29,34 @@ from multicryogan.data import Report
 from multicryogan.errors import InputError
 from multicryogan.evaluation import Comparison, Scores
 from multicryogan.evaluation import fsc as correlate
-from multicryogan.inference import (
-    MANIFOLD,
-    POPULATIONS,
-    VERDICT,
-    Landscape,
-    latent_grid,
-    load_manifold,
-    read_best,
-)
-from multicryogan.inference.series import ANEW
-from multicryogan.io import ParticleStack, read_particles, read_table
-from multicryogan.networks import Generator
+from multicryogan.inference import Assigned, Landscape, Run, open_assigned, open_run
+from multicryogan.io import OpticsOverride, ParticleStack, read_particles
 from multicryogan.synthetic import simulate as simulate_particles
-from multicryogan.training import load_snapshot
-
-if TYPE_CHECKING:
-    import pandas as pd
+from multicryogan.training import TrainingError
 
 __all__ = [
     "Assigned",
+    "Comparison",
+    "ExportOptions",
     "InputError",
+    "Landscape",
+    "OpticsOverride",
     "ParticleOptions",
+    "ParticleStack",
     "RefineConfig",
+    "Report",
     "Run",
     "RunConfig",
+    "Scores",
     "SimulationConfig",
+    "TrainingError",
     "assign",
     "check",
     "compare",
     "evaluate",
     "fsc",
     "landscape",
+    "open_assigned",
     "open_run",
     "read_particles",
     "refine",
@@ -77,131 +70,6 @@ __all__ = [
 Device = Literal["auto", "cpu", "cuda"]
 Array = NDArray[np.float32]
 NOTHING_GIVEN = ParticleOptions()
-
-
-@dataclass(frozen=True)
-class Run:
-    """Conformations in a folder of train or refine.
-
-    Attributes:
-        folder: Where they are.
-        config: Settings of the training.
-        voxel_size: Å.
-        latents: (V, d) places of V conformations that stand for all.
-        weights: (V,) shares of the particles; they sum to one.
-    """
-
-    folder: Path
-    config: RunConfig
-    voxel_size: float
-    latents: Array
-    weights: Array
-
-    @property
-    def is_refined(self) -> bool:
-        """Whether the folder is one of refine."""
-        return (self.folder / MANIFOLD).is_file()
-
-    @cached_property
-    def volumes(self) -> Array:
-        """(V, D, D, D) densities of the conformations."""
-        return np.stack([self.volume(latent) for latent in self.latents])
-
-    def volume(self, latent: ArrayLike) -> Array:
-        """Make the density at one place of the latent.
-
-        Args:
-            latent: (d,) or, of one dimension, a number; within those of the run.
-
-        Returns:
-            (D, D, D). Of a refined run it lies on straight lines between conformations,
-            at their ends beyond them.
-        """
-        place = np.atleast_1d(np.asarray(latent, dtype=np.float32))
-        if place.shape != self.latents.shape[1:]:
-            raise ValueError(
-                f"expected a latent of {self.latents.shape[1]} numbers, got "
-                f"{place.tolist()}"
-            )
-        return self._volume_at(place)
-
-    @cached_property
-    def verdict(self) -> dict[str, Any]:
-        """What the run says of itself without the truth; empty where it was not judged.
-
-        "verdict" is "sound" or "unsound", "moves" whether motion explains held-out
-        images better than one map, and the rest nats an image.
-        """
-        path = self.folder / VERDICT
-        found: dict[str, Any] = (
-            json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        )
-        return found
-
-    def _volume_at(self, place: Array) -> Array:
-        if not self.is_refined:
-            with torch.no_grad():
-                made = self._generator(torch.from_numpy(place)[None])
-            return np.asarray(made[0])
-        basis, coefficients = self._manifold
-        return np.asarray(
-            np.tensordot(self._between(place, coefficients), basis, 1), dtype=np.float32
-        )
-
-    def _between(self, place: Array, coefficients: Array) -> Array:
-        """(C,) coefficients at a place, linear between those of a grid."""
-        from scipy.interpolate import RegularGridInterpolator
-
-        axes = [np.unique(column) for column in self.latents.T]
-        shape = tuple(len(axis) for axis in axes)
-        if np.prod(shape) != len(coefficients):
-            nearest = np.abs(self.latents - place).sum(1).argmin()
-            return np.asarray(coefficients[nearest])
-        if max(shape) == 1:
-            return np.asarray(coefficients[0])
-        inside = [
-            np.clip(x, axis[0], axis[-1]) for x, axis in zip(place, axes, strict=True)
-        ]
-        values = coefficients.reshape(*shape, -1)
-        return np.asarray(RegularGridInterpolator(axes, values)(inside)[0])
-
-    @cached_property
-    def _generator(self) -> Generator:
-        return load_snapshot(self.folder)[0]
-
-    @cached_property
-    def _manifold(self) -> tuple[Array, Array]:
-        manifold = load_manifold(self.folder)[0]
-        return manifold.basis.numpy(), manifold.coefficients.numpy()
-
-
-@dataclass(frozen=True)
-class Assigned:
-    """Particles of a folder of assign.
-
-    Attributes:
-        folder: Where they are.
-        latent: (N, d) posterior means.
-        latent_spread: (N, d) posterior standard deviations.
-        conformation: (N,) number, from 0, of that of the best pair with a pose.
-        rotation: (N, 3, 3) matrices A of the best pose, r_image = A r_volume.
-        shift_angstrom: (N, 2) of the best pose, x and y.
-        log_likelihood: (N,) in nats.
-    """
-
-    folder: Path
-    latent: Array
-    latent_spread: Array
-    conformation: NDArray[np.int64]
-    rotation: Array
-    shift_angstrom: Array
-    log_likelihood: Array
-
-    @cached_property
-    def populations(self) -> pd.DataFrame | None:
-        """Share of each conformation with its interval; None of too few particles."""
-        path = self.folder / POPULATIONS
-        return read_table(path, ["share"], ANEW) if path.is_file() else None
 
 
 def simulate(
@@ -299,10 +167,15 @@ def assign(
     *,
     device: Device = "auto",
     threads: int = 0,
+    conformations: int = 0,
     given: ParticleOptions = NOTHING_GIVEN,
     asked: ExportOptions | None = None,
 ) -> Assigned:
     """Find conformation and pose of every particle; arguments as of train.
+
+    A trained run is given so many `conformations` along each latent dimension (0: 21
+    on a line, 11 along each of two); a refined one brings its own. `asked` are files
+    to write beside those that are always written.
 
     Raises:
         InputError: Of the particles or the folders.
@@ -311,12 +184,13 @@ def assign(
         _folder(run),
         Path(particles),
         output=Path(output),
+        conformations=conformations,
         device=device,
         threads=threads,
         given=given,
         asked=asked or ExportOptions(),
     )
-    return _read_assigned(Path(output))
+    return open_assigned(output)
 
 
 def landscape(
@@ -343,23 +217,6 @@ def write_volumes(
     volumes_command(_folder(run), output=Path(output), truth=known)
 
 
-def open_run(folder: str | Path) -> Run:
-    """Open a folder of train or refine.
-
-    Raises:
-        InputError: It is neither.
-    """
-    folder = Path(folder)
-    if (folder / MANIFOLD).is_file():
-        manifold, config, voxel_size = load_manifold(folder)
-        latents, weights = manifold.latents.numpy(), manifold.weights.numpy()
-        return Run(folder, config, voxel_size, latents, weights)
-    _, config, voxel_size = load_snapshot(folder)
-    latents = latent_grid(config, 0).numpy()
-    weights = np.full(len(latents), 1 / len(latents), dtype=np.float32)
-    return Run(folder, config, voxel_size, latents, weights)
-
-
 def evaluate(run: str | Path | Run, truth: str | Path) -> Scores:
     """Score the conformations of a run against the folder that simulate made.
 
@@ -384,14 +241,16 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
 
 def fsc(first: ArrayLike, second: ArrayLike) -> Array:
-    """Correlate two (D, D, D) volumes shell by shell (equation 6): (D//2+1,)."""
+    """Correlate two (D, D, D) volumes shell by shell (equation 6): (D//2+1,).
+
+    Raises:
+        ValueError: They are no cubes of one size, or NaN or infinite somewhere.
+    """
     one, other = (torch.as_tensor(np.asarray(x)).float() for x in (first, second))
+    if not (one.isfinite().all() and other.isfinite().all()):
+        raise ValueError("a volume is NaN or infinite somewhere")
     return np.asarray(correlate(one, other))
 
 
 def _folder(run: str | Path | Run | Assigned) -> Path:
     return run.folder if isinstance(run, Run | Assigned) else Path(run)
-
-
-def _read_assigned(folder: Path) -> Assigned:
-    return Assigned(folder, **read_best(folder))

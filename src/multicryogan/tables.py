@@ -8,12 +8,19 @@ import math
 import types
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from multicryogan.errors import InputError
 
 T = TypeVar("T")
+KINDS: dict[type, Any] = {
+    float: Real,
+    int: Integral,
+    str: (str, Path),
+    Path: (str, Path),
+}
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +100,18 @@ def _floats(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa:
         yield name, value
 
 
+def checked(config: T) -> T:
+    """Check a config dataclass that was made in Python as one from a file is.
+
+    Returns:
+        The same with plain values: numbers of NumPy become Python's, paths text.
+
+    Raises:
+        InputError: As of `build`.
+    """
+    return build(type(config), dataclasses.asdict(config))  # type: ignore[call-overload]
+
+
 def build(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     """Construct a config dataclass from nested tables; unknown keys are errors.
 
@@ -124,14 +143,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
             raise InputError(f"config {where}: {value!r} is not one of {arguments}")
         return value
     if origin in (Union, types.UnionType):  # a value or None, which no file holds
-        return _convert(arguments[0], value, where)
+        return None if value is None else _convert(arguments[0], value, where)
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+    kinds = KINDS.get(hint, hint)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"config {where}: expected {hint.__name__}, got {value!r}")
-    return value
+    return hint(value)
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> Any:  # noqa: ANN401

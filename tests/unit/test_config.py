@@ -6,17 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multicryogan.config import (
     PAPER_MODE,
+    GroupConfig,
+    LawConfig,
     RefineConfig,
     RunConfig,
     SimulationConfig,
     run_config,
 )
 from multicryogan.errors import InputError
-from multicryogan.tables import build, merge, read_toml, to_dict, write_toml
+from multicryogan.tables import build, checked, merge, read_toml, to_dict, write_toml
 
 
 def test_nothing_given_means_the_defaults() -> None:
@@ -190,3 +193,32 @@ def test_a_file_is_utf_8_in_any_locale(tmp_path: Path) -> None:
     bare = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     subprocess.run([sys.executable, "-c", program], env=bare, check=True)
     assert (tmp_path / "b.toml").read_bytes() == (tmp_path / "a.toml").read_bytes()
+
+
+def test_settings_made_in_python_become_plain_values() -> None:
+    mask = Path("masks/of the core.mrc")
+    made = RefineConfig(iterations=np.int64(3), mask=mask)  # type: ignore[arg-type]
+    found = checked(made)
+    assert type(found.iterations) is int
+    assert found == RefineConfig(iterations=3, mask=str(mask))
+    groups = (GroupConfig(box=16), GroupConfig(share=np.float32(2)))  # type: ignore[arg-type]
+    simulation = checked(SimulationConfig(groups=groups, images=8))
+    assert simulation.groups == (GroupConfig(box=16), GroupConfig(share=2.0))
+    assert type(simulation.groups[1].share) is float
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (RefineConfig(views="even"), "config views: 'even' is not one of"),
+        (RefineConfig(iterations=2.5), "config iterations: expected int, got 2.5"),
+        (RefineConfig(iterations=True), "config iterations: expected int, got True"),
+        (RefineConfig(seed=None), "config seed: expected int, got None"),
+        (SimulationConfig(law=LawConfig(kind="even")), "config law.kind: 'even' is"),
+        (SimulationConfig(groups=(GroupConfig(box="16"),)), r"groups\[0\].box: exp"),
+        (SimulationConfig(contrast_in_star=1), "expected bool, got 1"),
+    ],  # type: ignore[arg-type]
+)
+def test_settings_made_in_python_are_checked(made: Any, said: str) -> None:  # noqa: ANN401
+    with pytest.raises(InputError, match=said):
+        checked(made)

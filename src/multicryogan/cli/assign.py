@@ -12,6 +12,7 @@ from multicryogan.cli import options
 from multicryogan.cli.assigned_files import ExportOptions, plan_export, write_assignment
 from multicryogan.cli.folders import result_folder
 from multicryogan.errors import InputError
+from multicryogan.tables import checked
 
 if TYPE_CHECKING:
     from multicryogan.config import RunConfig
@@ -54,6 +55,7 @@ def assign(
     from multicryogan.progress import ProgressLine
     from multicryogan.report.about import recorded
 
+    asked = checked(asked)
     manifold, config, voxel_size = read_conformations(run, conformations)
     stack = options.open_particles(particles, given)
     stack.check_files()

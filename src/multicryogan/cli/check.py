@@ -13,6 +13,7 @@ from multicryogan.cli import options
 from multicryogan.cli.train import DEFAULT_MINUTES
 from multicryogan.config import ImagingConfig, RunConfig
 from multicryogan.errors import InputError
+from multicryogan.tables import checked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,13 +58,10 @@ def check(
     trained on and 1 when not.
     """
     del config  # its values are in `run` already
-    from multicryogan.training.build import check_config
-
     if not 0 <= trial_seconds < inf:
         raise InputError(
             f"--trial-seconds is {trial_seconds:g}; give 0 (do not try) or more"
         )
-    check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     where = options.set_up_torch(device, threads)
     stack = options.open_particles(particles, given)
     if picture is not None and picture.suffix.lower() != ".png":
@@ -85,9 +83,16 @@ def check(
 
 
 def look_through(stack: ParticleStack, run: RunConfig) -> Report:
-    """Look at files, optics, images, and measured background if there is any."""
-    from multicryogan.data import check_particles, inspect_background
+    """Look at files, optics, images, and measured background if there is any.
 
+    Raises:
+        InputError: Of the settings, or of files that cannot be read.
+    """
+    from multicryogan.data import check_particles, inspect_background
+    from multicryogan.training.build import check_config
+
+    run = checked(run)
+    check_config(replace(run, train=replace(run.train, images=1)), processes=1)
     report = check_particles(stack, run.data, run.generator.symmetry)
     if not report.problems and run.imaging.background:
         report = inspect_background(report, stack, run)

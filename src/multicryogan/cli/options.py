@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from multicryogan.errors import InputError
+from multicryogan.tables import checked
 
 if TYPE_CHECKING:
     from multicryogan.config import RunConfig
@@ -60,6 +61,7 @@ def open_particles(path: Path, given: ParticleOptions) -> ParticleStack:
     """Read particles, completed by what the command line gives."""
     from multicryogan.io import OpticsOverride, read_particles
 
+    given = checked(given)
     optics = OpticsOverride(
         pixel_size=given.pixel_size,
         voltage_kv=given.voltage_kv,
@@ -83,11 +85,22 @@ def warn_of_no_ctf(stack: ParticleStack) -> None:
 
 
 def with_whole_paths(run: RunConfig) -> RunConfig:
-    """Name files so that `refine` and `assign` find them from anywhere."""
-    if not run.imaging.background:
-        return run
-    path = Path(run.imaging.background).resolve()
-    return replace(run, imaging=replace(run.imaging, background=str(path)))
+    """Name files so that this and later commands find them from anywhere."""
+    imaging, generator = run.imaging, run.generator
+    return replace(
+        run,
+        imaging=replace(imaging, background=whole_path(imaging.background)),
+        generator=replace(
+            generator,
+            start_map=whole_path(generator.start_map),
+            focus_mask=whole_path(generator.focus_mask),
+        ),
+    )
+
+
+def whole_path(path: str) -> str:
+    """Name a file from the root; empty where none is named."""
+    return str(Path(path).resolve()) if path else ""
 
 
 def printable(text: str) -> str:

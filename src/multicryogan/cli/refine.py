@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from multicryogan.cli import options
 from multicryogan.cli.folders import result_folder
 from multicryogan.config import RefineConfig
 from multicryogan.errors import InputError
+from multicryogan.tables import checked
 
 if TYPE_CHECKING:
     from multicryogan.inference import Refined, State
@@ -49,7 +51,7 @@ def refine(
     from multicryogan.training import load_snapshot
     from multicryogan.training.state import CHECKPOINTS
 
-    check_settings(settings)
+    settings = settled(settings)
     generator, config, voxel_size = load_snapshot(run)
     if output.resolve() == run.resolve():
         raise InputError(f"-o {output} is the run itself; give another folder")
@@ -110,12 +112,13 @@ def say_resolution(found: Refined) -> str:
     )
 
 
-def check_settings(settings: RefineConfig) -> None:
-    """Refuse numbers that cannot be meant.
+def settled(settings: RefineConfig) -> RefineConfig:
+    """Refuse settings that cannot be meant, and name files from the root.
 
     Raises:
-        InputError: One is too small.
+        InputError: A number is too small, or no value is of the kind needed.
     """
+    settings = checked(settings)
     least = {
         "iterations": 1,
         "conformations": 0,
@@ -129,3 +132,9 @@ def check_settings(settings: RefineConfig) -> None:
             raise InputError(
                 f"--{name.replace('_', '-')} is {value}; give {smallest} or more"
             )
+    file = settings.mask_file
+    return replace(
+        settings,
+        mask=settings.mask if file is None else options.whole_path(file),
+        focus_mask=options.whole_path(settings.focus_mask),
+    )

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from multicryogan.cli import options
 from multicryogan.cli.process import BROKEN_RUN, INTERRUPTED
 from multicryogan.config import RunConfig
+from multicryogan.tables import checked
 
 if TYPE_CHECKING:
     from multicryogan.io import ParticleStack
@@ -39,7 +40,6 @@ def train(
     exactly on the same machine with the same threads.
     """
     del config  # its values are in `run` already
-    run = options.with_whole_paths(run)
     stack = options.open_particles(particles, given)
     if run.train.images <= 0 and run.train.time_limit <= 0:
         run = replace(run, train=replace(run.train, time_limit=DEFAULT_MINUTES))
@@ -80,9 +80,13 @@ def run_training(
     from multicryogan.inference import VERDICT, judge_run
     from multicryogan.report.about import recorded
     from multicryogan.training import train
+    from multicryogan.training.build import check_config
     from multicryogan.training.distributed import told_shard
 
-    is_first = told_shard().rank == 0
+    config = options.with_whole_paths(checked(config))
+    shard = told_shard()
+    check_config(config, shard.world)
+    is_first = shard.rank == 0
     stack.check_files()
     if is_first:
         options.warn_of_no_ctf(stack)

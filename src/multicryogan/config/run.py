@@ -221,6 +221,11 @@ class RefineConfig:
     seed: int = 0
     """Seed of the noise in starts."""
 
+    @property
+    def mask_file(self) -> str | None:
+        """The file that says where density may be, where one does."""
+        return None if self.mask in ("auto", "sphere") else self.mask
+
     def motions(self, dimensions: int) -> int:
         """Count the components over a latent of some dimensions.
 

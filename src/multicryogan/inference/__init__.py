@@ -13,17 +13,18 @@ from multicryogan.inference.landscape import Landscape, measure_landscape
 from multicryogan.inference.leakage import LEAKAGE, measure_leakage
 from multicryogan.inference.likeness import LIKENESS, Likeness, read_likeness
 from multicryogan.inference.manifold_file import MANIFOLD, load_manifold
-from multicryogan.inference.placed import Placed, read_best, read_placed
+from multicryogan.inference.opened import Assigned, Run, open_assigned, open_run
+from multicryogan.inference.placed import Placed, read_placed
 from multicryogan.inference.refine import check_halves, describe, refine_run
 from multicryogan.inference.refined import Refined
 from multicryogan.inference.refinement import State
-from multicryogan.inference.series import (
-    NPZ,
-    POPULATIONS,
-    Series,
-    read_series,
+from multicryogan.inference.series import NPZ, POPULATIONS, Series, read_series
+from multicryogan.inference.verdict import (
+    VERDICT,
+    judge_refined,
+    judge_run,
+    read_verdict,
 )
-from multicryogan.inference.verdict import VERDICT, judge_refined, judge_run
 
 __all__ = [
     "FINDINGS",
@@ -33,12 +34,14 @@ __all__ = [
     "NPZ",
     "POPULATIONS",
     "VERDICT",
+    "Assigned",
     "Assignment",
     "Fit",
     "Landscape",
     "Likeness",
     "Placed",
     "Refined",
+    "Run",
     "Series",
     "State",
     "assign",
@@ -54,10 +57,12 @@ __all__ = [
     "measure_fit",
     "measure_landscape",
     "measure_leakage",
-    "read_best",
+    "open_assigned",
+    "open_run",
     "read_likeness",
     "read_placed",
     "read_series",
+    "read_verdict",
     "refine_run",
     "share_table",
 ]

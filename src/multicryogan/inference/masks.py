@@ -76,21 +76,20 @@ def given_masks(
     Raises:
         InputError: A file is no such mask, or the start has another frame.
     """
-    file = "" if settings.mask in ("auto", "sphere") else settings.mask
-    focus_file, field = settings.focus_mask, box * voxel_size
+    file, focus_file, field = settings.mask_file, settings.focus_mask, box * voxel_size
     if settings.start != "generator" and (
-        file or focus_file or generator.focus is not None
+        file is not None or focus_file or generator.focus is not None
     ):
         raise InputError(
             f"--start {settings.start}: a mask belongs to the maps of the run, and a "
             "random start lies anywhere; use --start generator"
         )
     solvent, focus = None, generator.focus
-    if file and not Path(file).is_file():
-        raise InputError(
-            f"--mask {file} is no file; give auto, sphere or a mask (.mrc)"
-        )
-    if file:
+    if file is not None:
+        if not Path(file).is_file():
+            raise InputError(
+                f"--mask {file!r} is no file; give auto, sphere or a mask (.mrc)"
+            )
         solvent = read_mask(file, box, field, field, symmetry.group)
     if focus_file:
         of_motion = symmetry.group if symmetry.has_motion else "C1"

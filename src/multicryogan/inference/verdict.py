@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +19,14 @@ from multicryogan.imaging import CTFParams
 from multicryogan.inference.fit import Fit, measure_fit
 from multicryogan.inference.likeness import measure_likeness, write_likeness
 from multicryogan.inference.manifold_file import load_manifold
-from multicryogan.io import ParticleStack, whole_file
+from multicryogan.io import ParticleStack, read_facts, whole_file
 from multicryogan.likelihood import Examination, Manifold
 from multicryogan.priors import LatentLaw, LatentPrior, TablePrior, ViewLaw
 from multicryogan.rng import Shard, stream
 from multicryogan.training import Stage, load_snapshot, load_views, open_stage
 
 VERDICT = "verdict.json"
+NEEDED = ("verdict", "moves", "whole", "motion", "faults", "resolution_angstrom")
 BOX = 16  # false optima show at low resolution, where poses are few
 VOLUMES = 9  # that stand for all conformations along each latent dimension
 PER_VOLUME = 20  # simulated images of each conformation drawn
@@ -152,6 +154,16 @@ def write_verdict(
     whole, some = result_at(box), held_out[:: max(1, len(held_out) // COMPARED)]
     _compare(whole, _open(whole, stack, sign, box), some, names, folder)
     return fit.text()
+
+
+def read_verdict(folder: Path) -> dict[str, Any]:
+    """Read verdict.json; empty where the folder was not judged.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    cure = "delete it, and the folder counts as not judged"
+    return read_facts(folder / VERDICT, NEEDED, cure)
 
 
 def _open(result: Result, stack: ParticleStack, sign: int, box: int) -> Stage:

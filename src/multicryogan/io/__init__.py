@@ -25,7 +25,7 @@ from multicryogan.io.particles import (
 from multicryogan.io.relion import with_poses
 from multicryogan.io.rows import OpticsOverride
 from multicryogan.io.star import read_star, write_star
-from multicryogan.io.table import read_table
+from multicryogan.io.table import read_facts, read_table
 
 __all__ = [
     "GROUP_COLUMNS",
@@ -41,6 +41,7 @@ __all__ = [
     "one_writer",
     "read_archive",
     "read_arrays",
+    "read_facts",
     "read_particles",
     "read_star",
     "read_table",

@@ -1,9 +1,11 @@
-"""Tables of our own results (.csv)."""
+"""Tables (.csv) and facts by name (.json) of our own results."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -30,6 +32,26 @@ def read_table(path: Path, needed: Iterable[str], cure: str) -> pd.DataFrame:
             f"cannot read {path}: it is damaged or no table; {cure}"
         ) from None
     missing = [name for name in needed if name not in found.columns]
+    if missing:
+        raise InputError(f"cannot read {path}: it lacks {', '.join(missing)}; {cure}")
+    return found
+
+
+def read_facts(path: Path, needed: Iterable[str], cure: str) -> dict[str, Any]:
+    """Read facts; arguments as of `read_table`. Empty where there is no such file.
+
+    Raises:
+        InputError: It cannot be read, holds no facts by name, or lacks one.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}; {cure}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"cannot read {path}: it holds no facts by name; {cure}")
+    missing = [name for name in needed if name not in found]
     if missing:
         raise InputError(f"cannot read {path}: it lacks {', '.join(missing)}; {cure}")
     return found

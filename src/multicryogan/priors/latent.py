@@ -37,6 +37,12 @@ class LatentPrior:
             return torch.randn(shape, generator=generator)
         return torch.rand(shape, generator=generator)
 
+    def holds(self, latent: Tensor) -> bool:
+        """Whether all latents (B, d) may be drawn."""
+        if self.kind == "gaussian":
+            return bool(latent.isfinite().all())
+        return bool(((latent >= 0) & (latent <= 1)).all())
+
     def grid(self, count: int) -> Tensor:
         """Place one latent in the middle of each of equally probable cells.
 

@@ -20,17 +20,17 @@ from multicryogan.inference import (
     MANIFOLD,
     NPZ,
     POPULATIONS,
-    VERDICT,
     Likeness,
     Series,
     load_manifold,
     read_likeness,
     read_series,
+    read_verdict,
 )
 from multicryogan.inference.findings import ALIKE, FINDINGS
 from multicryogan.inference.landscape import STATES, TABLE, WAYS
 from multicryogan.inference.refined import CURVES, REPORT, VIEWS
-from multicryogan.io import read_table
+from multicryogan.io import read_facts, read_table
 from multicryogan.priors.views import CELLS
 from multicryogan.report.about import read_about
 from multicryogan.training import METRICS, QUALITY, SNAPSHOT, load_snapshot
@@ -44,7 +44,6 @@ MOST_BOX = 64  # that the page is given
 LINES = 400  # of the training curves
 KNOWN = (MANIFOLD, SNAPSHOT, NPZ, TABLE)  # one of them is in each folder
 ANEW = "make it anew, or delete it"
-JUDGED = ("verdict", "moves", "whole", "motion", "faults", "resolution_angstrom")
 REFINED = ("finished", "iterations", "settings", "last_shell_angstrom")
 SHARE = ("share", "low", "high")
 PASSES = ("from_state", "to_state", "barrier_kt", "error_kt", "conformations")
@@ -129,11 +128,11 @@ def gather(folders: list[Path]) -> Contents:
         folder,
         config,
         lay(series, config, populations, may_jump=load is load_snapshot),
-        verdict=_json(folder / VERDICT, *JUDGED),
-        refined=_json(folder / REPORT, *REFINED),
-        findings=_json(_first(folders, FINDINGS), "cut", "shares"),
-        leakage=_json(_first(folders, LEAKAGE), "found"),
-        scores=_json(folder / SCORES, "own_frames", "box", "voxel_size"),
+        verdict=read_verdict(folder),
+        refined=_facts(folder / REPORT, *REFINED),
+        findings=_facts(_first(folders, FINDINGS), "cut", "shares"),
+        leakage=_facts(_first(folders, LEAKAGE), "found"),
+        scores=_facts(folder / SCORES, "own_frames", "box", "voxel_size"),
         halves=_table(folder / CURVES, "shell"),
         views=_views(folder / VIEWS),
         populations=populations,
@@ -198,20 +197,9 @@ def _first(folders: list[Path], name: str) -> Path:
     return next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
 
 
-def _json(path: Path, *needed: str) -> dict[str, Any]:
+def _facts(path: Path, *needed: str) -> dict[str, Any]:
     """Read a file of facts, of which these are needed; empty where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if not isinstance(found, dict):
-        raise _unreadable(path, "it holds no facts by name")
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise _unreadable(path, f"it lacks {', '.join(missing)}")
-    return found
+    return read_facts(path, needed, ANEW)
 
 
 def _table(path: Path, *needed: str) -> pd.DataFrame | None:
@@ -223,7 +211,10 @@ def _views(path: Path) -> pd.DataFrame | None:
     """Read the table of all directions of view."""
     found = _table(path, "all")
     if found is not None and len(found) != CELLS:
-        raise _unreadable(path, f"it has {len(found)} of {CELLS} directions of view")
+        raise InputError(
+            f"cannot read {path}: it has {len(found)} of {CELLS} directions of view; "
+            f"{ANEW}"
+        )
     return found
 
 
@@ -242,7 +233,3 @@ def _lines(path: Path, *needed: str) -> tuple[dict[str, float], ...]:
                 found.append(record)
     every = -(-len(found) // LINES) or 1
     return tuple(found[::-1][::every][::-1])
-
-
-def _unreadable(path: Path, reason: object) -> InputError:
-    return InputError(f"cannot read {path}: {reason}; {ANEW}")

@@ -47,6 +47,7 @@ from multicryogan.synthetic.particle_file import (
 from multicryogan.synthetic.render import noise_power, render_clean
 from multicryogan.synthetic.truth import truth_rows, write_truth
 from multicryogan.synthetic.unfinished import remove_abandoned, unfinished_folder
+from multicryogan.tables import checked
 
 CLEAN, TRUTH = "clean.tmp", "truth"
 
@@ -88,6 +89,7 @@ def simulate(
             the folder is not empty or cannot be written.
     """
     output, base = Path(output), Path(base)
+    config = checked(config)
     check_simulation(config)
     _check_output(output)
     _check_space(config, output)

@@ -13,7 +13,6 @@ from multicryogan.config import RunConfig, run_config
 from multicryogan.errors import InputError
 from multicryogan.io import ParticleStack, one_writer, whole_file
 from multicryogan.tables import mistakes_in, read_toml, to_dict, write_toml
-from multicryogan.training.build import check_config
 from multicryogan.training.distributed import join_team, leave_team
 from multicryogan.training.state import CHECKPOINTS, SNAPSHOT
 from multicryogan.training.trainer import Preview, Trainer
@@ -36,7 +35,7 @@ def train(
     """Train a run, or go on with it.
 
     Args:
-        config: The resolved config.
+        config: The resolved config, as `check_config` lets it pass.
         stack: Particles.
         sign: +1 when protein is bright, -1 when it is dark.
         run: Run folder; made when it does not exist.
@@ -47,12 +46,11 @@ def train(
         Whether the run came to its end (and was not stopped by a signal).
 
     Raises:
-        InputError: The folder holds another run, or settings contradict each other.
+        InputError: The folder holds another run, or images are too small.
         TrainingError: A tensor is not finite.
     """
     shard = join_team(device)
     try:
-        check_config(config, shard.world)
         least = stack.least_box
         if least < config.data.box:
             raise InputError(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from multicryogan.errors import InputError
-from multicryogan.inference import read_best, read_placed, read_series
+from multicryogan.inference import read_placed, read_series
+from multicryogan.inference.placed import read_best
 
 PARTICLES, COUNT = 30, 3
 
