@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from multicryogan import __version__
 
@@ -27,3 +28,15 @@ autodoc_type_aliases = {"Array": "Array", "ArrayLike": "ArrayLike"}
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 highlight_language = "none"
+
+
+def setup(app: Any) -> None:  # noqa: ANN401
+    """Keep what stands before a colon in the first line about a field."""
+    app.connect("autodoc-process-docstring", _keep_colons, priority=400)
+
+
+def _keep_colons(*told: Any) -> None:  # noqa: ANN401
+    """Begin with a line that shows nothing: napoleon takes a type up to its colon."""
+    _, what, _, _, _, lines = told
+    if what in ("attribute", "property"):
+        lines.insert(0, "\\")

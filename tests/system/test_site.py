@@ -32,7 +32,9 @@ def test_the_site_builds_and_a_link_that_leads_nowhere_stops_it(tmp_path: Path) 
     assert "make demo" in front
     assert "_images/demo.png" in front
     assert "--latent.kind" in (site / "commands.html").read_text()
-    assert "multicryogan.api.train" in (site / "api.html").read_text()
+    python = (site / "api.html").read_text()
+    assert "multicryogan.api.train" in python
+    assert "Working box in pixels: images are" in python  # no type before a colon
 
     page = documents / "tutorial.md"
     page.write_text(page.read_text() + "\n[nowhere](results.md#no-such-heading)\n")
