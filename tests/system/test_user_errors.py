@@ -305,6 +305,12 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         simulating_with_config('[[molecule.motions]]\nchains = ["Q"]\n'),
         ("motion 1", "chains"),
     ),
+    "motion about another galaxy": (
+        simulating_with_config(
+            '[[molecule.motions]]\nchains = ["A"]\npivot = [0, 0, 1e300]\n'
+        ),
+        ("molecule.motions[0].pivot[2] is 1e+300", "-100,000 to 100,000 Å"),
+    ),
     "unknown simulation key": (
         simulating_with_config("snr = 3\n"),
         ("snr", "did you mean snr_db"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,37 +12,59 @@ from multicryogan.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from multicryogan.synthetic import Truth
+
 ATOMS = "atoms.cif"
 
 
-def write_atoms(
-    volumes: Tensor, voxel_size: float, run: Path, truth_folder: Path, output: Path
-) -> None:
+@dataclass(frozen=True)
+class Known:
+    """Truth of a data set, and the file of the atoms of each of its conformations."""
+
+    truth: Truth
+    models: Path
+
+
+def read_known(folder: Path, volumes: Tensor, voxel_size: float, run: Path) -> Known:
+    """Read what simulate wrote of the conformations that (V, D, D, D) maps show.
+
+    Raises:
+        InputError: The folder holds no models or no truth, or is of other data.
+    """
+    from multicryogan.cli.evaluate import check_field
+    from multicryogan.synthetic import models_path, read_truth
+
+    models = models_path(folder)
+    if not models.is_file():
+        raise InputError(
+            f"{models} is missing: {folder} is not of simulate, or of a table of many "
+            "states, which has no models; leave --truth away"
+        )
+    truth = read_truth(folder)
+    check_field(volumes, voxel_size, truth, run, folder)
+    return Known(truth, models)
+
+
+def write_atoms(volumes: Tensor, known: Known, output: Path) -> None:
     """Write atoms.cif: for each of (V, D, D, D) maps a model that stands in it.
 
     It is the true conformation that the map is most like, laid on the map as a rigid
     body, and mirrored where the map has the other hand: images do not tell the hand.
 
     Raises:
-        InputError: The folder holds no models, or is of other data.
+        InputError: The file of the models is damaged.
     """
     import torch
 
-    from multicryogan.cli.evaluate import in_true_box
     from multicryogan.evaluation import mean_map, own_frames
     from multicryogan.evaluation.rigid import REFLECT
+    from multicryogan.fourier import fourier_resize
     from multicryogan.progress import ProgressLine
-    from multicryogan.synthetic import models_path, place_models, read_truth
+    from multicryogan.synthetic import place_models
 
-    source = models_path(truth_folder)
-    if not source.is_file():
-        raise InputError(
-            f"{source} is missing: {truth_folder} is not of simulate, or of a table of "
-            "many states, which has no models; leave --truth away"
-        )
-    truth = read_truth(truth_folder)
+    truth = known.truth
     box, size = truth.maps.shape[-1], truth.voxel_size
-    resized = in_true_box(volumes, voxel_size, truth, run, truth_folder)
+    resized = fourier_resize(volumes, box, 3)
     mean = mean_map(truth.maps, truth.map_weights)
     with ProgressLine() as line:
         laying = partial(line.count_steps, "looking for the true conformations")
@@ -54,7 +77,7 @@ def write_atoms(
     moved = (centre + size * frames.shift.double())[:, :, None]
     offset = centre - (back @ moved)[:, :, 0]
     place_models(
-        source,
+        known.models,
         found.alike.numpy(),
         back.numpy(),
         offset.numpy(),

@@ -55,6 +55,7 @@ def score_run(run: Path, truth_folder: Path, output: Path) -> Scores:
 
 def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     from multicryogan.evaluation import score
+    from multicryogan.fourier import fourier_resize
     from multicryogan.inference import read_series
     from multicryogan.io import whole_file
     from multicryogan.progress import ProgressLine
@@ -66,7 +67,8 @@ def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     print("scoring conformations, each in its own frame: a minute or more")
     series = read_series(run).few()
     truth = read_truth(truth_folder)
-    volumes = in_true_box(series.volumes, series.voxel_size, truth, run, truth_folder)
+    check_field(series.volumes, series.voxel_size, truth, run, truth_folder)
+    volumes = fourier_resize(series.volumes, truth.maps.shape[-1], 3)
     with ProgressLine() as line:
         scores = score(
             volumes,
@@ -98,22 +100,20 @@ def _score_into(output: Path, run: Path, truth_folder: Path) -> Scores:
     return scores
 
 
-def in_true_box(
+def check_field(
     volumes: Tensor, voxel_size: float, truth: Truth, run: Path, truth_folder: Path
-) -> Tensor:
-    """Resize (V, D, D, D) volumes to the box of the true maps.
+) -> None:
+    """Refuse (V, D, D, D) volumes that span another length than the true maps.
 
     Raises:
-        InputError: They span another length.
+        InputError: They do.
     """
-    from multicryogan.fourier import fourier_resize
     from multicryogan.units import is_same_length
 
-    box = truth.maps.shape[-1]
-    field, true_field = volumes.shape[-1] * voxel_size, box * truth.voxel_size
+    field = volumes.shape[-1] * voxel_size
+    true_field = truth.maps.shape[-1] * truth.voxel_size
     if not is_same_length(field, true_field):
         raise InputError(
             f"maps of {run} span {field:.1f} Å, those of {truth_folder} "
             f"{true_field:.1f} Å; give the truth of the data that the run was made from"
         )
-    return fourier_resize(volumes, box, 3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multicryogan.cli import options
-from multicryogan.cli.atoms import write_atoms
+from multicryogan.cli.atoms import read_known, write_atoms
 from multicryogan.cli.folders import forget, result_folder
 from multicryogan.config import RunConfig
 from multicryogan.errors import InputError
@@ -54,14 +54,15 @@ def volumes(
     from multicryogan.training.build import has_frame
 
     maps, points, config, voxel_size = _conformations(run, count, latents)
+    known = None if truth is None else read_known(truth, maps, voxel_size, run)
     is_laid = has_frame(config)
     may_jump = not (run / MANIFOLD).is_file()
     laid, frames = align_neighbours(maps, points, has_frame=is_laid, may_jump=may_jump)
     with result_folder(output, SERIES):
-        if truth is not None:  # first: it may be refused, and earlier results stay
+        if known is not None:  # first: its models may be damaged, earlier results stay
             print("looking for the true conformation of each map: a minute or more")
-            write_atoms(laid, voxel_size, run, truth, output)
-        forget(output, "volume_*.mrc", *(() if truth is not None else ("atoms.*",)))
+            write_atoms(laid, known, output)
+        forget(output, "volume_*.mrc", *(() if known is not None else ("atoms.*",)))
         _write_maps(laid, points, voxel_size, output)
         write_viewers(laid, output, has_atoms=truth is not None)
     mirrored = int(frames.is_mirrored.sum())

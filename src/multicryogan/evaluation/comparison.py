@@ -103,25 +103,21 @@ def compare_maps(
     Raises:
         InputError: A map is the same everywhere in the mask.
     """
+    reference = first - border_level(first[None])[0]
+    if mask is not None:
+        _inside(reference, mask)  # before what takes a minute
     found, sign = max(
         ((align(sign * second, first), sign) for sign in (1.0, -1.0)),
         key=lambda pair: pair[0].correlation,
     )
     moved = apply_alignment(sign * second[None], found)[0]
     moved = moved - border_level(moved[None])[0]
-    reference = first - border_level(first[None])[0]
     if mask is None:
         mean = reference / reference.std() + moved / moved.std()
         # Where the first is dark on bright, so is the mean: a mask is about density.
         mean = mean * torch.sign(mean.pow(3).mean())
         mask = solvent_mask(mean, voxel_size)
-    inside = [_levelled(volume, mask) for volume in (reference, moved)]
-    for own, whole in zip(inside, (reference, moved), strict=True):
-        if not own.norm() > FLAT * whole.norm():
-            raise InputError(
-                "a map is the same everywhere in the mask; give a mask of more voxels, "
-                "about what both maps show"
-            )
+    inside = [_inside(volume, mask) for volume in (reference, moved)]
     scale = float((inside[0] * inside[1]).sum() / inside[1].square().sum())
     size = inside[0].norm() * inside[1].norm()
     correlation = float((inside[0] * inside[1]).sum() / size.clamp(min=1e-30))
@@ -224,7 +220,17 @@ def _padded(volumes: Tensor, least: int) -> Tensor:
     return torch.nn.functional.pad(volumes - level, (before, after) * 3) + level
 
 
-def _levelled(volume: Tensor, mask: Tensor) -> Tensor:
-    """Take the mean inside a mask from a volume, and what is outside."""
+def _inside(volume: Tensor, mask: Tensor) -> Tensor:
+    """Take the mean inside a mask from a volume, and what is outside.
+
+    Raises:
+        InputError: Nothing is left.
+    """
     level = (volume * mask).sum() / mask.sum().clamp(min=1e-30)
-    return (volume - level) * mask
+    left = (volume - level) * mask
+    if not left.norm() > FLAT * volume.norm():
+        raise InputError(
+            "a map is the same everywhere in the mask; give a mask of more voxels, "
+            "about what both maps show"
+        )
+    return left

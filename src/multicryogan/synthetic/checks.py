@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from multicryogan.config import OpticsConfig, SimulationConfig
+from multicryogan.config import MotionConfig, OpticsConfig, SimulationConfig
 from multicryogan.errors import InputError
 from multicryogan.io.ranges import RANGES
 from multicryogan.synthetic.groups import as_one_group
@@ -13,6 +13,8 @@ from multicryogan.tables import check_finite
 Condition = tuple[str, object, bool, str]  # name, value, can be used, expected
 Conditions = tuple[Condition, ...]
 MOST_IMAGES = 100_000_000
+FARTHEST = 1e5  # of a pivot, in Å
+MOST_TURN = 3_600.0  # degrees
 
 
 def check_simulation(config: SimulationConfig) -> None:
@@ -24,6 +26,8 @@ def check_simulation(config: SimulationConfig) -> None:
     check_finite(config, but=("snr_db",))  # infinite: without noise
     _check(_of_all(config))
     _check((*_of_images(config), *_of_optics(config.optics)))
+    for i, motion in enumerate(config.molecule.motions):
+        _check(_of_motion(motion), where=f"molecule.motions[{i}].")
     for i, group in enumerate(config.groups):
         own = as_one_group(config, group)
         share, factor = group.share, group.noise_factor
@@ -74,6 +78,20 @@ def _of_all(config: SimulationConfig) -> Conditions:
         _within("contrast_spread", config.contrast_spread, 0, 2),
         _within("background_patches", config.background_patches, 0, MOST_IMAGES),
         ("molecule.domain.share", domain, 0 < domain <= 1, "above 0, up to 1"),
+    )
+
+
+def _of_motion(motion: MotionConfig) -> Conditions:
+    """Lengths and angles of what moves in a box."""
+    parts = (
+        ("pivot", motion.pivot, FARTHEST, " Å"),
+        ("axis", motion.axis, FARTHEST, ""),
+        ("range_deg", motion.range_deg, MOST_TURN, "°"),
+    )
+    return tuple(
+        _within(f"{name}[{i}]", value, -most, most, unit)
+        for name, values, most, unit in parts
+        for i, value in enumerate(values)
     )
 
 

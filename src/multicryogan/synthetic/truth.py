@@ -88,14 +88,13 @@ def read_truth(folder: str | Path) -> Truth:
     values = read_toml(truth / CONFIG)
     with mistakes_in(truth / CONFIG):
         config = build(SimulationConfig, values)
-    ones = np.ones(len(rows["state"]))  # version 0.1 had one group and no contrast
     return Truth(
         coordinates=torch.from_numpy(rows["coordinates"]).float(),
         state=torch.from_numpy(rows["state"]),
         rotation=torch.from_numpy(rows["rotation"]),
         shift_angstrom=torch.from_numpy(rows["shift_angstrom"]),
-        group=torch.from_numpy(rows.get("group", ones.astype(np.int64))),
-        scale=torch.from_numpy(rows.get("scale", ones.astype(np.float32))),
+        group=torch.from_numpy(rows["group"]),
+        scale=torch.from_numpy(rows["scale"]),
         maps=torch.stack([volume.values for volume in volumes]),
         map_coordinates=torch.tensor(table[names].to_numpy(np.float32)),
         map_weights=torch.tensor(table["weight"].to_numpy(np.float32)),
@@ -219,6 +218,8 @@ def _read_rows(path: Path, axes: int) -> dict[str, NDArray[np.generic]]:
         "coordinates": (axes,),
         "rotation": (3, 3),
         "shift_angstrom": (2,),
+        "group": (),
+        "scale": (),
     }
     count = np.size(rows.get("state", ()))
     for name, shape in shapes.items():

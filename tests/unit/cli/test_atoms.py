@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atomic_models import models_in
-from multicryogan.cli.atoms import write_atoms
+from multicryogan.cli.atoms import read_known, write_atoms
 from multicryogan.cli.volumes import volumes
 from multicryogan.config import LawConfig, RunConfig, SimulationConfig
 from multicryogan.errors import InputError
@@ -39,14 +39,15 @@ def test_atoms_go_where_their_map_went(
     shift = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 1.0], [-1.0, 0.0, 2.0]])
     seen = mirror(maps) if is_mirrored else maps
     moved = move(seen, rotation, shift)
-    write_atoms(moved, VOXEL_SIZE, tmp_path, data, tmp_path)
+    known = read_known(data, moved, VOXEL_SIZE, tmp_path)
+    write_atoms(moved, known, tmp_path)
     placed = models_in(tmp_path / "atoms.cif")
-    known = models_in(models_path(data))
+    true = models_in(models_path(data))
     centre = BOX // 2 * VOXEL_SIZE
     hand = np.diag([1.0, 1.0, -1.0 if is_mirrored else 1.0])
     for n, state in enumerate(ORDER):
         turn = rotation[n].numpy() @ hand
-        expected = (known[state] - centre) @ turn.T + centre
+        expected = (true[state] - centre) @ turn.T + centre
         expected = expected + VOXEL_SIZE * shift[n].numpy()
         away = np.linalg.norm(placed[n] - expected, axis=1)
         assert away.max() < 0.6 * VOXEL_SIZE
@@ -95,8 +96,7 @@ def test_a_table_without_models_and_other_data_get_one_line(
 ) -> None:
     maps = read_truth(data).maps
     with pytest.raises(InputError, match=r"span 240\.0 Å"):
-        write_atoms(maps, 10.0, tmp_path, data, tmp_path)
+        read_known(data, maps, 10.0, tmp_path)
     (tmp_path / "truth").mkdir()
     with pytest.raises(InputError, match=r"models\.cif is missing: .* leave --truth"):
-        write_atoms(maps, VOXEL_SIZE, tmp_path, tmp_path, tmp_path)
-    assert not (tmp_path / "atoms.cif").exists()
+        read_known(tmp_path, maps, VOXEL_SIZE, tmp_path)

@@ -92,6 +92,7 @@ def test_one_array_in_place_of_rows_is_refused(truth: Path) -> None:
         ("coordinates", np.zeros((6, 2))),
         ("rotation", np.zeros((5, 3, 3))),
         ("shift_angstrom", np.full((6, 2), "left")),
+        ("group", None),
     ],
 )
 def test_rows_of_another_shape_are_refused(

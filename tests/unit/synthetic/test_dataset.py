@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
 import torch
 
 from multicryogan.config import (
@@ -25,7 +23,6 @@ from multicryogan.config import (
 from multicryogan.errors import InputError
 from multicryogan.io import read_particles
 from multicryogan.synthetic import Truth, read_truth, simulate
-from multicryogan.tables import read_toml
 
 PdbWriter = Callable[..., Path]
 CONFIG = SimulationConfig(
@@ -366,28 +363,6 @@ def test_unusable_setting_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         simulate(replace(CONFIG, **change), tmp_path / "set")
-
-
-def test_truth_of_before_groups_and_contrast_is_read(
-    noisy: Path, tmp_path: Path
-) -> None:
-    """Its rows and settings know neither."""
-    shutil.copytree(noisy / "truth", tmp_path / "truth")
-    rows = dict(np.load(noisy / "truth" / "rows.npz", allow_pickle=False))
-    del rows["group"], rows["scale"]
-    np.savez(tmp_path / "truth" / "rows.npz", **rows)
-    path = tmp_path / "truth" / "config.toml"
-    values = read_toml(path)
-    new = "groups contrast_spread contrast_in_star background_patches preferred_rise"
-    for name in new.split():
-        del values[name]
-    del values["molecule"]["domain"], values["optics"]["phase_shift_spread_deg"]
-    path.write_text(tomli_w.dumps(values))
-    truth, now = read_truth(tmp_path), read_truth(noisy)
-    assert truth.config == now.config
-    assert torch.equal(truth.group, now.group)
-    assert torch.equal(truth.scale, now.scale)
-    assert truth.is_present.all()
 
 
 def test_folder_without_truth_is_refused(tmp_path: Path) -> None:
