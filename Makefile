@@ -18,8 +18,9 @@ PYTHON = $(shell for p in python3.11 python3; do \
 RUNTIME := $(VENV)/.installed
 TESTING := $(VENV)/.installed-test
 
+# A process for each core, each of one thread: two on one core slow each other down.
 test: $(TESTING) lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(TESTING)
 	$(BIN)/ruff format --check

@@ -135,9 +135,10 @@ def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:
 
     from multicryogan.priors import LatentPrior
 
-    kind, dimensions = config.latent.kind, config.latent.dimensions
+    dimensions = config.latent.dimensions
+    prior = LatentPrior(config.latent.kind, dimensions)
     if file is None:
-        return LatentPrior(kind, dimensions).path(count)
+        return prior.path(count)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy no more than warns of no data
@@ -154,6 +155,7 @@ def _points(config: RunConfig, count: int, file: Path | None) -> Tensor:
     if not np.isfinite(values).all():
         line = 1 + int((~np.isfinite(values)).any(1).argmax())
         raise InputError(f"{file}: latent {line} is not finite; write numbers alone")
-    if kind != "gaussian" and not ((values >= 0) & (values <= 1)).all():
+    points = torch.from_numpy(values)
+    if not prior.holds(points):
         raise InputError(f"{file}: latents of this run lie between 0 and 1")
-    return torch.from_numpy(values)
+    return points

@@ -54,7 +54,7 @@ class Run:
     @cached_property
     def volumes(self) -> Array:
         """(V, D, D, D) densities of the conformations."""
-        return np.stack([self.volume(latent) for latent in self.latents])
+        return np.stack([self._volume_at(latent) for latent in self.latents])
 
     def volume(self, latent: ArrayLike) -> Array:
         """Make the density at one place of the latent.
