@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,7 @@ def read_table(path: Path, needed: Iterable[str], cure: str) -> pd.DataFrame:
         raise InputError(
             f"cannot read {path}: it is damaged or no table; {cure}"
         ) from None
-    missing = [name for name in needed if name not in found.columns]
-    if missing:
-        raise InputError(f"cannot read {path}: it lacks {', '.join(missing)}; {cure}")
+    _refuse_lack(path, needed, found.columns, cure)
     return found
 
 
@@ -51,7 +49,14 @@ def read_facts(path: Path, needed: Iterable[str], cure: str) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: {error}; {cure}") from None
     if not isinstance(found, dict):
         raise InputError(f"cannot read {path}: it holds no facts by name; {cure}")
+    _refuse_lack(path, needed, found, cure)
+    return found
+
+
+def _refuse_lack(
+    path: Path, needed: Iterable[str], found: Container[str], cure: str
+) -> None:
+    """Refuse a file that lacks names."""
     missing = [name for name in needed if name not in found]
     if missing:
         raise InputError(f"cannot read {path}: it lacks {', '.join(missing)}; {cure}")
-    return found

@@ -77,3 +77,13 @@ def test_the_middle_of_every_cell_lies_in_it(
 def test_the_ends_of_a_segment_lie_in_its_first_and_last_cell() -> None:
     ends = torch.tensor([[0.0], [1.0]])
     assert LatentPrior("segment", 1).cell(ends, 5).tolist() == [0, 4]
+
+
+def test_a_latent_is_held_where_it_may_be_drawn() -> None:
+    wide, broken = torch.tensor([[0.5, -7.0]]), torch.tensor([[0.5, torch.nan]])
+    box, normal = LatentPrior("uniform", 2), LatentPrior("gaussian", 2)
+    assert box.holds(wide.clamp(0, 1))
+    assert not box.holds(wide)
+    assert normal.holds(wide)
+    assert not box.holds(broken)
+    assert not normal.holds(broken)
